@@ -1,0 +1,3 @@
+//! The use cases, one file each, and the ports that they need.
+
+pub mod ports;

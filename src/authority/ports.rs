@@ -1,0 +1,172 @@
+//! What the use cases need from outside: a store that commits, a clock, randomness. Nothing here
+//! knows what a record says, nor which store there is.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::domain::ids::RealmName;
+use crate::domain::revocation::{Position, Revision, RevocationEntry};
+use crate::domain::time::Timestamp;
+
+/// Tells the time. Injected, so that tests can turn it.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The system's randomness. Injected, so that tests can repeat it.
+pub trait Entropy: Send + Sync + fmt::Debug {
+    /// Fills the buffer with bytes that nobody can predict.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// What a record is about. Each kind is a key space of its own: one kind's id never reads another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// The store's own: the data keys that seal everything else, sealed by the key-encryption key.
+    Vault = 0,
+    /// A realm's state: pepper, signing keys, issuers.
+    Realm = 1,
+    /// Everything known of one subject.
+    Subject = 2,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    kind: RecordKind,
+    realm: Option<RealmName>,
+    id: [u8; 16],
+}
+
+impl RecordKey {
+    /// The one record of the store's own.
+    pub const VAULT: Self = Self { kind: RecordKind::Vault, realm: None, id: [0; 16] };
+
+    /// A realm's record.
+    pub fn realm(realm: RealmName) -> Self {
+        Self { kind: RecordKind::Realm, realm: Some(realm), id: [0; 16] }
+    }
+
+    /// A subject's record.
+    pub fn subject(realm: RealmName, subject: crate::domain::ids::SubjectKey) -> Self {
+        Self { kind: RecordKind::Subject, realm: Some(realm), id: subject.0 }
+    }
+
+    /// What the record is about.
+    pub fn kind(&self) -> RecordKind {
+        self.kind
+    }
+
+    /// The realm, unless the record is the store's own.
+    pub fn realm_name(&self) -> Option<&RealmName> {
+        self.realm.as_ref()
+    }
+
+    /// The key as bytes: kind, id, realm. Unambiguous, since kind and id have fixed lengths.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let realm = self.realm.as_ref().map_or("", RealmName::as_str);
+        let mut bytes = Vec::with_capacity(17 + realm.len());
+        bytes.push(self.kind as u8);
+        bytes.extend_from_slice(&self.id);
+        bytes.extend_from_slice(realm.as_bytes());
+        bytes
+    }
+}
+
+/// The random id of the commit that wrote a record. Never equal for two writes, so a record that
+/// was deleted and made again can't match an old expectation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Version(pub [u8; 16]);
+
+/// A record as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// What was committed.
+    pub bytes: Vec<u8>,
+    /// By which commit.
+    pub version: Version,
+}
+
+/// One atomic step: a record, if nobody else changed it meanwhile, and the revocations that follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Chosen at random; the record's version afterwards. Sending a commit again is harmless.
+    pub id: Version,
+    /// The record to write.
+    pub key: RecordKey,
+    /// Its version as read, `None` for a record that is not there.
+    pub expected: Option<Version>,
+    /// Its new content.
+    pub bytes: Vec<u8>,
+    /// When the store may drop it: garbage collection only, validity never depends on it. `None`: never.
+    pub expires: Option<Timestamp>,
+    /// Appended to the revocation log in the same step.
+    pub revocations: Vec<RevocationEntry>,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Durable. The revision covers the commit's revocations.
+    Committed(Revision),
+    /// The record's version was not the expected one; nothing was written.
+    Conflict,
+}
+
+/// Why a store did not answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written, and the same may be tried again.
+    #[error("store unavailable: {0}")]
+    Unavailable(Arc<str>),
+    /// The commit may have been written or not: send the same one again.
+    #[error("outcome of the commit unknown: {0}")]
+    OutcomeUnknown(Arc<str>),
+    /// The store takes no more data; reads and revocations may still work.
+    #[error("store full: {0}")]
+    Full(Arc<str>),
+    /// What was read is not what was written, or was sealed with another key.
+    #[error("stored data damaged: {0}")]
+    Corrupt(Arc<str>),
+}
+
+/// What a follower of the revocation log is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogUpdate {
+    /// Everything in a partition's log up to `head`: sent first, and again after any doubt.
+    Snapshot {
+        /// Up to here.
+        head: Position,
+        /// The entries, in no particular order.
+        entries: Vec<RevocationEntry>,
+    },
+    /// One more entry.
+    Entry {
+        /// Where it stands.
+        position: Position,
+        /// What it ends.
+        entry: RevocationEntry,
+    },
+}
+
+/// A store: it commits, and knows nothing of tokens.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Reads one record.
+    async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError>;
+
+    /// Carries out one step, whole or not at all; durable once it answers `Committed`.
+    async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError>;
+
+    /// Follows the revocation log: a snapshot of each partition, then what is added. The follower
+    /// never loses an entry: if it lags too far, it gets a new snapshot.
+    async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError>;
+
+    /// Whether the store can serve now; the error says why not.
+    async fn ready(&self) -> Result<(), StoreError>;
+}

@@ -1,0 +1,88 @@
+//! What an access token and a refresh token say, before any encoding.
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::claims::Claims;
+use super::ids::{Audience, ClientId, KeyNumber, RealmName, Scope, Sid, Subject, TokenId};
+use super::time::Timestamp;
+
+/// How a token is bound to a key of its holder (`cnf`, RFC 7800).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmation {
+    /// `jkt`: the RFC 7638 SHA-256 thumbprint of a DPoP key (RFC 9449, section 6.1).
+    JwkThumbprint([u8; 32]),
+    /// `x5t#S256`: the SHA-256 of a client certificate (RFC 8705, section 3.1).
+    CertificateThumbprint([u8; 32]),
+}
+
+/// Everything that a signed access token says (RFC 9068, section 2.2).
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessToken {
+    /// `jti`.
+    pub id: TokenId,
+    /// Selects issuer and key; not itself a claim.
+    pub realm: RealmName,
+    /// Which of the realm's keys signs it.
+    pub key: KeyNumber,
+    /// `sub`.
+    pub subject: Subject,
+    /// `client_id`.
+    pub client: ClientId,
+    /// `aud`: at least one.
+    pub audience: Vec<Audience>,
+    /// `scope`, space-separated; absent if empty.
+    pub scope: Vec<Scope>,
+    /// The subject's own claims.
+    pub claims: Claims,
+    /// `cnf`.
+    pub confirmation: Option<Confirmation>,
+    /// `sid`: absent for a token without a session.
+    pub session: Option<Sid>,
+    /// `iat`, whole seconds.
+    pub issued: Timestamp,
+    /// `exp`, whole seconds.
+    pub expires: Timestamp,
+}
+
+/// 16 random bytes that prove a refresh token to its session.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct SessionSecret([u8; 16]);
+
+impl SessionSecret {
+    /// From randomness, or from the record.
+    pub fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, to be sealed.
+    pub fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl PartialEq for SessionSecret {
+    fn eq(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(&self.0[..], &other.0[..]).into()
+    }
+}
+
+impl Eq for SessionSecret {}
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionSecret(..)")
+    }
+}
+
+/// What a refresh token seals. Never stored: the record has the secret and the generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshToken {
+    /// The session that it continues.
+    pub session: Sid,
+    /// Proof that this authority made it for that session.
+    pub secret: SessionSecret,
+    /// How often the session's refresh token had been replaced when this one was made.
+    pub generation: u64,
+}

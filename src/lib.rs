@@ -1,0 +1,5 @@
+//! Token Authority.
+
+#[cfg(feature = "server")]
+pub mod authority;
+pub mod domain;
