@@ -2,7 +2,19 @@
 
 pub mod algorithm;
 pub mod claims;
+pub mod end_session;
+pub mod fact;
 pub mod ids;
+pub mod open_session;
+pub mod policy;
+pub mod refresh;
+pub mod refusal;
 pub mod revocation;
+pub mod session;
+pub mod subject;
 pub mod time;
 pub mod token;
+pub mod transition;
+
+#[cfg(test)]
+mod histories;

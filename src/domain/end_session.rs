@@ -1,0 +1,69 @@
+//! Logging out: one session, all of a subject's, or one token that has no session. All idempotent.
+
+use super::fact::{ENTRY_SLACK, EndReason, Fact};
+use super::ids::{SessionId, Subject};
+use super::session::Session;
+use super::subject::SubjectRecord;
+use super::time::Timestamp;
+use super::transition::{Context, Decision};
+
+/// Ends a session with everything it had. A session that is not there has ended already.
+pub fn end_session(record: Option<&SubjectRecord>, id: SessionId, context: &Context<'_>) -> Decision<()> {
+    match record {
+        Some(record) if record.session(id).is_some() => change(record, context, |record, facts, _| {
+            record.end_where(facts, |session| (session.id == id).then_some(EndReason::Revoked));
+        }),
+        _ => Decision::answer(()),
+    }
+}
+
+/// Ends all sessions of a subject but `except`, and its sessionless tokens. Answers how many
+/// sessions it ended.
+pub fn end_all(
+    record: Option<&SubjectRecord>,
+    subject: &Subject,
+    except: Option<SessionId>,
+    context: &Context<'_>,
+) -> Decision<usize> {
+    let new = SubjectRecord::new(subject.clone());
+    let mut ended = 0;
+    let decision = change(record.unwrap_or(&new), context, |record, facts, now| {
+        let ends = |session: &Session| (Some(session.id) != except).then_some(EndReason::Revoked);
+        let before = record.sessions.len();
+        record.end_where(facts, ends);
+        ended = before - record.sessions.len();
+        let access_until = now + context.policy.access_lifetime;
+        record.epoch += 1;
+        record.keep_until = record.keep_until.max(access_until + ENTRY_SLACK);
+        facts.push(Fact::EpochRaised { epoch: record.epoch, access_until });
+    });
+    Decision { answer: Ok(ended), record: decision.record, facts: decision.facts }
+}
+
+/// Ends one token that has no session.
+pub fn revoke_token(
+    record: Option<&SubjectRecord>,
+    subject: &Subject,
+    random: [u8; 16],
+    expires: Timestamp,
+    context: &Context<'_>,
+) -> Decision<()> {
+    let new = SubjectRecord::new(subject.clone());
+    change(record.unwrap_or(&new), context, |record, facts, _| {
+        record.keep_until = record.keep_until.max(expires + ENTRY_SLACK);
+        facts.push(Fact::TokenRevoked { random, expires });
+    })
+}
+
+fn change(
+    record: &SubjectRecord,
+    context: &Context<'_>,
+    apply: impl FnOnce(&mut SubjectRecord, &mut Vec<Fact>, Timestamp),
+) -> Decision<()> {
+    let now = context.now(Some(record));
+    let mut record = record.clone();
+    let mut facts = Vec::new();
+    record.advance(now, &mut facts);
+    apply(&mut record, &mut facts, now);
+    Decision { answer: Ok(()), record: Some(record), facts }
+}

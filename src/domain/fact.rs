@@ -1,0 +1,109 @@
+//! What happened. From facts alone follow revocations, audit events and counters.
+
+use std::time::Duration;
+
+use super::ids::{SessionId, SubjectKey};
+use super::revocation::{RevocationEntry, RevocationScope};
+use super::time::Timestamp;
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Somebody asked for it.
+    Revoked,
+    /// A consumed refresh token came back.
+    Replay,
+    /// The same client on the same device logged in again.
+    Reauthenticated,
+    /// A newer login needed its place.
+    Evicted,
+    /// Its client or its realm was revoked.
+    CutOff,
+    /// Its absolute lifetime was over.
+    Expired,
+    /// It was not used for too long.
+    Idle,
+}
+
+impl EndReason {
+    /// As logs say it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Replay => "replay",
+            Self::Reauthenticated => "reauthenticated",
+            Self::Evicted => "evicted",
+            Self::CutOff => "cut_off",
+            Self::Expired => "expired",
+            Self::Idle => "idle",
+        }
+    }
+}
+
+/// Something that a transition did or noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A session was opened.
+    SessionOpened(SessionId),
+    /// A token without a session was issued.
+    SessionlessIssued,
+    /// A refresh token was replaced; the generation reached.
+    Refreshed(SessionId, u64),
+    /// The same successor was answered again.
+    RefreshRepeated(SessionId, u64),
+    /// A token ahead of the record was accepted: the store had lost a write.
+    HealedForward {
+        /// The session.
+        session: SessionId,
+        /// The generation that the record had.
+        stored: u64,
+        /// The generation that the token proved.
+        presented: u64,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: EndReason,
+        /// When the last of its access tokens expires.
+        access_until: Timestamp,
+    },
+    /// A token without a session was revoked.
+    TokenRevoked {
+        /// The random part of its `jti`.
+        random: [u8; 16],
+        /// Its `exp`.
+        expires: Timestamp,
+    },
+    /// The subject's sessionless tokens of earlier epochs are ended.
+    EpochRaised {
+        /// The new epoch.
+        epoch: u32,
+        /// When the last of them expires.
+        access_until: Timestamp,
+    },
+}
+
+/// How much longer an entry lives than the last token that it ends: clocks differ.
+pub const ENTRY_SLACK: Duration = Duration::from_secs(60);
+
+impl Fact {
+    /// The revocation that follows. The only place where one is made, so that no way of ending a
+    /// session can forget it (Keycloak #51127).
+    pub fn revocation(&self, subject: SubjectKey) -> Option<RevocationEntry> {
+        let (scope, until) = match *self {
+            // Its access tokens ended before it did: none outlives its session.
+            Self::SessionEnded { reason: EndReason::Expired | EndReason::Idle, .. } => return None,
+            Self::SessionEnded { session, access_until, .. } => (RevocationScope::Session(session), access_until),
+            Self::TokenRevoked { random, expires } => (RevocationScope::Token(random), expires),
+            Self::EpochRaised { epoch, access_until } => (RevocationScope::SubjectEpoch(subject, epoch), access_until),
+            Self::SessionOpened(_)
+            | Self::SessionlessIssued
+            | Self::Refreshed(..)
+            | Self::RefreshRepeated(..)
+            | Self::HealedForward { .. } => return None,
+        };
+        Some(RevocationEntry { scope, until: until + ENTRY_SLACK })
+    }
+}

@@ -1,0 +1,267 @@
+//! Property tests: random histories of several devices, with lost answers, stolen tokens, passing
+//! time and a store that loses its last write, checked against what must hold after every run.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::claims::Claims;
+use super::end_session::{end_all, end_session};
+use super::fact::{EndReason, Fact};
+use super::ids::{Audience, ClientId, DeviceId, KeyNumber, RealmName, SessionId, Subject, SubjectKey};
+use super::open_session::{Login, open_session};
+use super::policy::{AtLimit, Lifetime, RealmPolicy};
+use super::refresh::{Refresh, refresh};
+use super::session::{Device, Place};
+use super::subject::SubjectRecord;
+use super::time::Timestamp;
+use super::token::RefreshToken;
+use super::transition::{Context, Decision, Fresh, Grant};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Login {
+        device: u8,
+        remember: bool,
+    },
+    /// Presents any refresh token ever given out: the newest, a lost one, a stolen one.
+    Refresh {
+        which: prop::sample::Index,
+    },
+    Revoke {
+        which: prop::sample::Index,
+    },
+    RevokeAll,
+    Pass {
+        millis: u64,
+    },
+    /// The store forgets its last write, as a failover without replication does.
+    LoseLastWrite,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0u8..4, any::<bool>()).prop_map(|(device, remember)| Step::Login { device, remember }),
+        10 => any::<prop::sample::Index>().prop_map(|which| Step::Refresh { which }),
+        1 => any::<prop::sample::Index>().prop_map(|which| Step::Revoke { which }),
+        1 => Just(Step::RevokeAll),
+        4 => prop_oneof![1u64..3_000, 3_000u64..20_000, 60_000u64..2_000_000].prop_map(|millis| Step::Pass { millis }),
+        1 => Just(Step::LoseLastWrite),
+    ]
+}
+
+fn policy(leeway: u64, at_limit: AtLimit) -> RealmPolicy {
+    let mut policy = RealmPolicy::permissive(
+        RealmName::parse("default").expect("a realm"),
+        Audience::parse("default").expect("an audience"),
+        None,
+    );
+    policy.reuse_leeway = Duration::from_secs(leeway);
+    policy.idle_timeout = Some(Duration::from_secs(1_800));
+    policy.session_lifetime = Duration::from_secs(7_200);
+    policy.remember_me_lifetime = Duration::from_secs(14_400);
+    policy.max_sessions = 3;
+    policy.at_limit = at_limit;
+    policy
+}
+
+/// What an observer outside knows of one session.
+#[derive(Default)]
+struct Known {
+    expires: Timestamp,
+    /// For each generation: when its token was first consumed.
+    consumed: HashMap<u64, Timestamp>,
+    ended: bool,
+}
+
+struct World {
+    policy: RealmPolicy,
+    now: Timestamp,
+    record: Option<SubjectRecord>,
+    before_last_write: Option<SubjectRecord>,
+    /// A write was lost since: what was acknowledged then may have gone with it.
+    lossy: bool,
+    drawn: u64,
+    tokens: Vec<RefreshToken>,
+    known: HashMap<SessionId, Known>,
+    revoked: Vec<SessionId>,
+}
+
+impl World {
+    fn new(policy: RealmPolicy) -> Self {
+        Self {
+            policy,
+            now: Timestamp::from_seconds(1_800_000_000),
+            record: None,
+            before_last_write: None,
+            lossy: false,
+            drawn: 0,
+            tokens: Vec::new(),
+            known: HashMap::new(),
+            revoked: Vec::new(),
+        }
+    }
+
+    fn decide<A>(
+        &mut self,
+        transition: impl Fn(Option<&SubjectRecord>, &Context<'_>) -> Decision<A>,
+    ) -> (Result<A, super::refusal::Refusal>, Vec<Fact>) {
+        self.drawn += 1;
+        let mut fresh = [0; 16];
+        fresh[..8].copy_from_slice(&self.drawn.to_be_bytes());
+        let context = Context {
+            now: self.now,
+            policy: &self.policy,
+            place: Place { pepper_id: 1, subject: SubjectKey([7; 16]) },
+            key: KeyNumber(1),
+            fresh: Fresh { session: fresh, secret: fresh, token: fresh },
+        };
+        let decision = transition(self.record.as_ref(), &context);
+        self.check_facts(&decision.facts);
+        if let Some(record) = decision.record {
+            self.before_last_write = self.record.replace(record);
+        }
+        (decision.answer, decision.facts)
+    }
+
+    fn check_facts(&mut self, facts: &[Fact]) {
+        for fact in facts {
+            if let Fact::SessionEnded { session, reason, .. } = fact {
+                self.known.entry(*session).or_default().ended = true;
+                let entry = fact.revocation(SubjectKey([7; 16]));
+                let by_time = matches!(reason, EndReason::Expired | EndReason::Idle);
+                assert_eq!(entry.is_none(), by_time, "an ended session has its revocation: {fact:?}");
+            }
+        }
+    }
+
+    fn check_grant(&mut self, grant: &Grant) {
+        let (token, refresh_expires) = grant.refresh.clone().expect("a refresh token");
+        let id = token.session.session;
+        let session = self.record.as_ref().and_then(|record| record.session(id)).expect("the session").clone();
+        assert!(session.idle_expires <= session.expires);
+        assert!(grant.access.expires <= session.ends(), "an access token outlives its session");
+        assert!(grant.access.expires <= session.access_until);
+        assert_eq!(refresh_expires, session.ends());
+        let known = self.known.entry(id).or_insert_with(|| Known { expires: session.expires, ..Known::default() });
+        assert_eq!(known.expires, session.expires, "the absolute expiry moved");
+        assert!(!self.revoked.contains(&id), "an acknowledged revocation was undone");
+        self.tokens.push(token);
+    }
+
+    fn login(&mut self, device: u8, remember: bool) {
+        let login = Login {
+            subject: Subject::parse("ann").expect("a subject"),
+            client: ClientId::parse("app").expect("a client"),
+            audience: vec![Audience::parse("default").expect("an audience")],
+            scope: Vec::new(),
+            claims: Claims::default(),
+            device: Device { id: DeviceId::parse(&device.to_string()).ok(), ..Device::default() },
+            lifetime: if remember { Lifetime::Remembered } else { Lifetime::Standard },
+            confirmation: None,
+        };
+        let (answer, _) = self.decide(|record, context| open_session(record, &login, context));
+        if let Ok(grant) = answer {
+            self.check_grant(&grant);
+        }
+        let live = self.record.as_ref().map_or(0, |record| record.live(self.now).count());
+        assert!(live <= self.policy.max_sessions, "{live} sessions");
+    }
+
+    fn present(&mut self, token: &RefreshToken) {
+        let id = token.session.session;
+        let stored = self.record.as_ref().and_then(|record| record.session(id)).map(|session| session.generation);
+        let request = Refresh {
+            token: token.clone(),
+            client: None,
+            confirmation: None,
+            scope: Vec::new(),
+            audience: Vec::new(),
+            cut_off: None,
+        };
+        let (answer, facts) = self.decide(|record, context| refresh(record, &request, context));
+        let first = self.known.entry(id).or_default().consumed.get(&token.generation).copied();
+        match answer {
+            Ok(grant) => {
+                let (successor, _) = grant.refresh.clone().expect("a refresh token");
+                assert_eq!(successor.generation, token.generation + 1, "two successors of one generation");
+                assert!(self.lossy || !self.known[&id].ended, "an ended session was continued");
+                if let (Some(first), false) = (first, self.lossy) {
+                    let leeway = self.policy.reuse_leeway;
+                    assert!(self.now.since(first) <= leeway, "a consumed token was answered outside the leeway");
+                    assert!(!self.known[&id].consumed.contains_key(&successor.generation), "leeway still open");
+                }
+                self.known.entry(id).or_default().consumed.entry(token.generation).or_insert(self.now);
+                self.check_grant(&grant);
+            }
+            Err(_) => {
+                let replayed = facts
+                    .iter()
+                    .any(|fact| matches!(fact, Fact::SessionEnded { session, reason: EndReason::Replay, .. } if *session == id));
+                if replayed {
+                    assert!(first.is_some(), "a family ended without a real replay");
+                    assert!(stored.is_some_and(|stored| token.generation < stored));
+                }
+                let others = facts.iter().any(
+                    |fact| matches!(fact, Fact::SessionEnded { session, reason: EndReason::Replay, .. } if *session != id),
+                );
+                assert!(!others, "a replay ended another family");
+            }
+        }
+    }
+
+    fn run(&mut self, step: &Step) {
+        match step {
+            Step::Login { device, remember } => self.login(*device, *remember),
+            Step::Refresh { which } if !self.tokens.is_empty() => {
+                let token = which.get(&self.tokens).clone();
+                self.present(&token);
+            }
+            Step::Revoke { which } if !self.tokens.is_empty() => {
+                let id = which.get(&self.tokens).session.session;
+                let (answer, _) = self.decide(|record, context| end_session(record, id, context));
+                assert_eq!(answer, Ok(()));
+                self.acknowledge(&[id]);
+            }
+            Step::RevokeAll => {
+                let subject = Subject::parse("ann").expect("a subject");
+                let all: Vec<_> = self.record.iter().flat_map(|record| record.sessions.iter().map(|s| s.id)).collect();
+                let (answer, _) = self.decide(|record, context| end_all(record, &subject, None, context));
+                assert!(answer.is_ok());
+                self.acknowledge(&all);
+            }
+            Step::Pass { millis } => self.now = self.now + Duration::from_millis(*millis),
+            Step::LoseLastWrite => {
+                if let Some(earlier) = self.before_last_write.take() {
+                    self.record = Some(earlier);
+                    self.lossy = true;
+                    self.revoked.clear();
+                }
+            }
+            Step::Refresh { .. } | Step::Revoke { .. } => {}
+        }
+    }
+
+    fn acknowledge(&mut self, ended: &[SessionId]) {
+        self.revoked.extend(ended);
+        // What was revoked can't be lost again by rolling back to before it.
+        self.before_last_write = None;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_after_every_history(
+        steps in prop::collection::vec(step(), 1..60),
+        leeway in prop_oneof![Just(0u64), Just(10)],
+        at_limit in prop_oneof![Just(AtLimit::Refuse), Just(AtLimit::EvictOldest), Just(AtLimit::EvictIdlest)],
+    ) {
+        let mut world = World::new(policy(leeway, at_limit));
+        for step in &steps {
+            world.run(step);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Logging in: opens a session, or issues a token that has none.
+
+use super::claims::Claims;
+use super::fact::{EndReason, Fact};
+use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
+use super::policy::{AtLimit, Lifetime};
+use super::refusal::Refusal;
+use super::session::{Device, Session};
+use super::subject::SubjectRecord;
+use super::time::Timestamp;
+use super::token::{AccessToken, Confirmation, SessionSecret};
+use super::transition::{Context, Decision, Grant, refresh_after};
+
+/// What is asked for. The policy's defaults are already filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Login {
+    /// Who logged in.
+    pub subject: Subject,
+    /// Through which client.
+    pub client: ClientId,
+    /// What the tokens are for: at least one.
+    pub audience: Vec<Audience>,
+    /// What they may do.
+    pub scope: Vec<Scope>,
+    /// What they say of the subject.
+    pub claims: Claims,
+    /// Where.
+    pub device: Device,
+    /// For how long.
+    pub lifetime: Lifetime,
+    /// The key to bind the tokens to.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// Opens a session. The limit is decided here, in the same commit as the session, so parallel
+/// logins can't exceed it (Keycloak #14689).
+pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
+    let policy = context.policy;
+    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+        return Decision::refuse(refusal);
+    }
+    let now = context.now(record);
+    let mut facts = Vec::new();
+    let mut record = record.cloned().unwrap_or_else(|| SubjectRecord::new(login.subject.clone()));
+    record.advance(now, &mut facts);
+    end_predecessor(&mut record, login, &mut facts);
+    if !make_room(&mut record, policy.max_sessions, policy.at_limit, &mut facts) {
+        return Decision::refuse(Refusal::SessionLimitReached);
+    }
+
+    let session = new_session(login, context, now);
+    let grant = Grant::of(&session, &record, context);
+    facts.push(Fact::SessionOpened(session.id));
+    record.sessions.push(session);
+    Decision { answer: Ok(grant), record: Some(record), facts }
+}
+
+fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session {
+    let expires = now + context.policy.session_lifetime(login.lifetime);
+    let idle_expires = context.policy.idle_expiry(now, expires);
+    let access = context.stamp(now, idle_expires, None, None);
+    Session {
+        id: SessionId(context.fresh.session),
+        secret: SessionSecret::new(context.fresh.secret),
+        client: login.client.clone(),
+        audience: login.audience.clone(),
+        scope: login.scope.clone(),
+        claims: login.claims.clone(),
+        device: login.device.clone(),
+        confirmation: login.confirmation.clone(),
+        generation: 1,
+        refreshed: now,
+        created: now,
+        idle_expires,
+        expires,
+        access_until: access.expires,
+        access_epoch: 0,
+        access,
+    }
+}
+
+/// The same client on the same device has one session: whoever logs in again has lost the old one.
+fn end_predecessor(record: &mut SubjectRecord, login: &Login, facts: &mut Vec<Fact>) {
+    if login.device.id.is_none() {
+        return;
+    }
+    record.end_where(facts, |session| {
+        (session.device.id == login.device.id && session.client == login.client).then_some(EndReason::Reauthenticated)
+    });
+}
+
+fn make_room(record: &mut SubjectRecord, max: usize, at_limit: AtLimit, facts: &mut Vec<Fact>) -> bool {
+    while record.sessions.len() >= max {
+        let evicted = match at_limit {
+            AtLimit::Refuse => None,
+            AtLimit::EvictOldest => record.sessions.iter().min_by_key(|session| session.created),
+            AtLimit::EvictIdlest => record.sessions.iter().min_by_key(|session| session.refreshed),
+        };
+        let Some(evicted) = evicted.map(|session| session.id) else { return false };
+        record.end_where(facts, |session| (session.id == evicted).then_some(EndReason::Evicted));
+    }
+    true
+}
+
+/// Issues a token without a session: no refresh, nothing to commit, ended by its epoch or its id.
+pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
+    let policy = context.policy;
+    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+        return Decision::refuse(refusal);
+    }
+    let now = context.now(record);
+    let place = context.place;
+    let access = AccessToken {
+        id: TokenId {
+            epoch: record.map_or(0, |record| record.epoch),
+            issued: now,
+            random: context.fresh.token,
+            route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },
+        },
+        realm: policy.realm.clone(),
+        key: context.key,
+        subject: login.subject.clone(),
+        client: login.client.clone(),
+        audience: login.audience.clone(),
+        scope: login.scope.clone(),
+        claims: login.claims.clone(),
+        confirmation: login.confirmation.clone(),
+        session: None,
+        issued: now.floor_to_second(),
+        expires: now.floor_to_second() + policy.access_lifetime,
+    };
+    let grant = Grant { refresh_after: refresh_after(&access), access, refresh: None };
+    Decision { answer: Ok(grant), record: None, facts: vec![Fact::SessionlessIssued] }
+}

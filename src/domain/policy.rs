@@ -1,0 +1,152 @@
+//! What a realm allows: every point on which the systems that use the authority differ.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::algorithm::Algorithm;
+use super::ids::{Audience, ClientId, RealmName, Scope};
+use super::refusal::Refusal;
+use super::time::Timestamp;
+
+/// A set of allowed values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed<T> {
+    /// Every value of the type.
+    Any,
+    /// These and no others.
+    Only(BTreeSet<T>),
+}
+
+impl<T: Ord> Allowed<T> {
+    /// Whether the value is in the set.
+    pub fn contains(&self, value: &T) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(values) => values.contains(value),
+        }
+    }
+}
+
+/// What happens to a login when the subject has as many sessions as the policy allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtLimit {
+    /// The login is refused.
+    Refuse,
+    /// The session that was opened first ends.
+    EvictOldest,
+    /// The session that was refreshed longest ago ends.
+    EvictIdlest,
+}
+
+/// Whether a refresh replaces the refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// At each use (RFC 9700, section 4.14.2).
+    EachUse,
+    /// Never: the token stays valid until the session ends.
+    Off,
+}
+
+/// Which of a policy's lifetimes a session gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// `session_lifetime`.
+    Standard,
+    /// `remember_me_lifetime`.
+    Remembered,
+}
+
+/// A realm's policy. Durations are wall-clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealmPolicy {
+    /// The realm.
+    pub realm: RealmName,
+    /// Signs access tokens.
+    pub algorithm: Algorithm,
+    /// How long an access token is valid.
+    pub access_lifetime: Duration,
+    /// How long a session can live, however often it is refreshed.
+    pub session_lifetime: Duration,
+    /// The same where the user asked to be remembered.
+    pub remember_me_lifetime: Duration,
+    /// How long a session lives without activity; `None`: as long as it lives at all.
+    pub idle_timeout: Option<Duration>,
+    /// How long the immediate predecessor of a refresh token is answered with the same successor.
+    pub reuse_leeway: Duration,
+    /// Whether a refresh replaces the refresh token.
+    pub rotation: Rotation,
+    /// The most live sessions that a subject can have.
+    pub max_sessions: usize,
+    /// What happens at that limit.
+    pub at_limit: AtLimit,
+    /// Audiences that a token may be for.
+    pub audiences: Allowed<Audience>,
+    /// The audience of a token for which none was asked.
+    pub default_audience: Audience,
+    /// Scopes that may be granted.
+    pub scopes: Allowed<Scope>,
+    /// Names of unregistered claims that may be set.
+    pub claims: Allowed<String>,
+    /// The client of a session for which none was named.
+    pub default_client: Option<ClientId>,
+}
+
+/// How long two presentations of one token may be under way at the same time: a request's deadline
+/// and the clock error that is tolerated.
+pub const RACE_WINDOW: Duration = Duration::from_secs(7);
+
+impl RealmPolicy {
+    /// The policy of a realm that says nothing else.
+    pub fn permissive(realm: RealmName, default_audience: Audience, default_client: Option<ClientId>) -> Self {
+        const DAY: Duration = Duration::from_secs(86_400);
+        Self {
+            realm,
+            algorithm: Algorithm::Rs256,
+            access_lifetime: Duration::from_secs(900),
+            session_lifetime: 7 * DAY,
+            remember_me_lifetime: 30 * DAY,
+            idle_timeout: None,
+            reuse_leeway: Duration::from_secs(10),
+            rotation: Rotation::EachUse,
+            max_sessions: 100,
+            at_limit: AtLimit::EvictIdlest,
+            audiences: Allowed::Any,
+            default_audience,
+            scopes: Allowed::Any,
+            claims: Allowed::Any,
+            default_client,
+        }
+    }
+
+    /// How long a session of this kind can live.
+    pub fn session_lifetime(&self, lifetime: Lifetime) -> Duration {
+        match lifetime {
+            Lifetime::Standard => self.session_lifetime,
+            Lifetime::Remembered => self.remember_me_lifetime,
+        }
+    }
+
+    /// When a session that is active at `now` becomes idle: never past its absolute expiry.
+    pub fn idle_expiry(&self, now: Timestamp, expires: Timestamp) -> Timestamp {
+        self.idle_timeout.map_or(expires, |timeout| expires.min(now + timeout))
+    }
+
+    /// Refuses the first audience, scope or claim that the realm doesn't allow.
+    pub fn check<'a>(
+        &self,
+        audience: &[Audience],
+        scope: &[Scope],
+        mut claims: impl Iterator<Item = &'a String>,
+    ) -> Result<(), Refusal> {
+        if let Some(foreign) = audience.iter().find(|audience| !self.audiences.contains(audience)) {
+            return Err(Refusal::AudienceNotAllowed(foreign.clone()));
+        }
+        if let Some(foreign) = scope.iter().find(|scope| !self.scopes.contains(scope)) {
+            return Err(Refusal::ScopeNotGranted(foreign.clone()));
+        }
+        match claims.find(|claim| !self.claims.contains(claim)) {
+            Some(foreign) => Err(Refusal::ClaimNotAllowed(foreign.clone())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Continuing a session with its refresh token (RFC 6749, section 6; RFC 9700, section 4.14).
+
+use super::fact::{EndReason, Fact};
+use super::ids::{Audience, ClientId, Scope};
+use super::policy::{RACE_WINDOW, Rotation};
+use super::refusal::Refusal;
+use super::session::Session;
+use super::subject::{SubjectRecord, expiry};
+use super::time::Timestamp;
+use super::token::{Confirmation, RefreshToken};
+use super::transition::{Context, Decision, Grant};
+
+/// What is presented and asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refresh {
+    /// The refresh token, opened.
+    pub token: RefreshToken,
+    /// The client that presents it, where the caller says so.
+    pub client: Option<ClientId>,
+    /// The key whose possession was proven.
+    pub confirmation: Option<Confirmation>,
+    /// A narrower scope for the access token; empty: the session's.
+    pub scope: Vec<Scope>,
+    /// A narrower audience for the access token; empty: the session's.
+    pub audience: Vec<Audience>,
+    /// Sessions opened at or before this time have been cut off (client or realm revoked).
+    pub cut_off: Option<Timestamp>,
+}
+
+/// What the presented generation means beside the record's.
+enum Standing {
+    Current,
+    /// The immediate predecessor, its successor not used yet.
+    Repeated,
+    /// The immediate predecessor, where the policy never answers it, within a race window.
+    Raced,
+    Replayed,
+    /// Only this authority can have made it: the store lost its last write.
+    Ahead,
+    FarAhead,
+}
+
+/// Decides a refresh. Order is by generation alone, never by a time in a token (Keycloak #50999).
+pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Context<'_>) -> Decision<Grant> {
+    let Some(record) = record else { return Decision::refuse(Refusal::SessionEnded) };
+    let now = context.now(Some(record));
+    let id = request.token.session.session;
+    let Some(session) = record.session(id) else { return Decision::refuse(record.refusal_for_absent(id)) };
+    if let Err(refusal) = authenticate(session, request, now) {
+        return Decision::refuse(refusal);
+    }
+    if request.cut_off.is_some_and(|cut_off| session.created <= cut_off) {
+        return end(record, session, now, EndReason::CutOff, Refusal::SessionEnded);
+    }
+    if let Err(refusal) = narrows(session, request) {
+        return Decision::refuse(refusal);
+    }
+    match standing(session, request.token.generation, now, context) {
+        Standing::Current => renew(record, session, request, now, context),
+        Standing::Ahead => {
+            let healed = Session { generation: request.token.generation, ..session.clone() };
+            let mut decision = renew(record, &healed, request, now, context);
+            let (stored, presented) = (session.generation, request.token.generation);
+            decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
+            decision
+        }
+        Standing::Repeated => Decision {
+            answer: Ok(Grant::of(session, record, context)),
+            record: None,
+            facts: vec![Fact::RefreshRepeated(id, session.generation)],
+        },
+        Standing::Raced => Decision::refuse(Refusal::RefreshTokenSuperseded),
+        Standing::Replayed => end(record, session, now, EndReason::Replay, Refusal::RefreshTokenReplayed),
+        Standing::FarAhead => Decision::refuse(Refusal::SessionEnded),
+    }
+}
+
+/// The token is the session's, presented by whom it was issued to, in time.
+fn authenticate(session: &Session, request: &Refresh, now: Timestamp) -> Result<(), Refusal> {
+    if session.secret != request.token.secret {
+        return Err(Refusal::RefreshTokenInvalid);
+    }
+    if request.client.as_ref().is_some_and(|client| *client != session.client) {
+        return Err(Refusal::ClientMismatch);
+    }
+    if session.confirmation.is_some() && session.confirmation != request.confirmation {
+        return Err(Refusal::ConfirmationMismatch);
+    }
+    match expiry(session, now) {
+        Some(EndReason::Idle) => Err(Refusal::SessionIdle),
+        Some(_) => Err(Refusal::RefreshTokenExpired),
+        None => Ok(()),
+    }
+}
+
+fn standing(session: &Session, presented: u64, now: Timestamp, context: &Context<'_>) -> Standing {
+    let current = session.generation;
+    if presented == current {
+        return Standing::Current;
+    }
+    if presented > current {
+        return if presented == current + 1 { Standing::Ahead } else { Standing::FarAhead };
+    }
+    let since_successor = now.since(session.refreshed);
+    let leeway = context.policy.reuse_leeway;
+    if presented + 1 < current {
+        Standing::Replayed
+    } else if leeway.is_zero() {
+        if since_successor <= RACE_WINDOW { Standing::Raced } else { Standing::Replayed }
+    } else if since_successor <= leeway {
+        Standing::Repeated
+    } else {
+        Standing::Replayed
+    }
+}
+
+/// One access token may have less than its session; no token ever has more (RFC 6749, section 6).
+fn narrows(session: &Session, request: &Refresh) -> Result<(), Refusal> {
+    if let Some(scope) = request.scope.iter().find(|scope| !session.scope.contains(scope)) {
+        return Err(Refusal::ScopeNotGranted(scope.clone()));
+    }
+    match request.audience.iter().find(|audience| !session.audience.contains(audience)) {
+        Some(audience) => Err(Refusal::AudienceNotAllowed(audience.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The next generation, with a new access token.
+fn renew(
+    record: &SubjectRecord,
+    session: &Session,
+    request: &Refresh,
+    now: Timestamp,
+    context: &Context<'_>,
+) -> Decision<Grant> {
+    let mut renewed = session.clone();
+    if context.policy.rotation == Rotation::EachUse {
+        renewed.generation += 1;
+    }
+    renewed.refreshed = now;
+    renewed.touch(now, context.policy);
+    let narrowed = |asked: &[_]| (!asked.is_empty()).then(|| asked.to_vec());
+    let audience = (!request.audience.is_empty()).then(|| request.audience.clone());
+    renewed.stamp(context.stamp(now, renewed.ends(), narrowed(&request.scope), audience));
+
+    let mut facts = vec![Fact::Refreshed(renewed.id, renewed.generation)];
+    let mut record = record.clone();
+    let grant = Grant::of(&renewed, &record, context);
+    if let Some(place) = record.session_mut(renewed.id) {
+        *place = renewed;
+    }
+    record.advance(now, &mut facts);
+    Decision { answer: Ok(grant), record: Some(record), facts }
+}
+
+/// Ends this session and no other.
+fn end(
+    record: &SubjectRecord,
+    session: &Session,
+    now: Timestamp,
+    reason: EndReason,
+    refusal: Refusal,
+) -> Decision<Grant> {
+    let mut facts = Vec::new();
+    let mut record = record.clone();
+    record.end_where(&mut facts, |other| (other.id == session.id).then_some(reason));
+    record.advance(now, &mut facts);
+    Decision { answer: Err(refusal), record: Some(record), facts }
+}

@@ -1,0 +1,45 @@
+//! Why the rules say no. Each variant is one reason of the API; how it is worded and coded is not
+//! known here.
+
+use super::ids::{Audience, Scope};
+
+/// A refusal by the rules. It is final for this request: the same again would be refused again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Not a token of this realm, or not of this session.
+    #[error("the refresh token is not valid")]
+    RefreshTokenInvalid,
+    /// The session's absolute lifetime is over.
+    #[error("the refresh token has expired")]
+    RefreshTokenExpired,
+    /// A consumed token came back: the session has been ended (RFC 9700, section 4.14.2).
+    #[error("the refresh token was used before; its session has been ended")]
+    RefreshTokenReplayed,
+    /// Another presentation of the same token came first, just now. The session lives on.
+    #[error("the refresh token has just been used by another request")]
+    RefreshTokenSuperseded,
+    /// The session was ended, or is not known.
+    #[error("the session has ended")]
+    SessionEnded,
+    /// The session was not used for longer than its idle timeout.
+    #[error("the session has ended for inactivity")]
+    SessionIdle,
+    /// The subject has as many sessions as the realm allows.
+    #[error("the subject has as many sessions as the realm allows")]
+    SessionLimitReached,
+    /// The token belongs to another client. Its session lives on.
+    #[error("the token was issued to another client")]
+    ClientMismatch,
+    /// The token is bound to another key.
+    #[error("the token is bound to another key")]
+    ConfirmationMismatch,
+    /// A scope that the realm doesn't grant, or that the session doesn't have.
+    #[error("scope {:?} may not be granted", .0.as_str())]
+    ScopeNotGranted(Scope),
+    /// An audience that the realm doesn't know, or that the session doesn't have.
+    #[error("audience {:?} is not allowed", .0.as_str())]
+    AudienceNotAllowed(Audience),
+    /// A claim that the realm doesn't allow.
+    #[error("claim {0:?} is not allowed in this realm")]
+    ClaimNotAllowed(String),
+}

@@ -1,0 +1,143 @@
+//! A session: one login of one subject, continued by refresh tokens until it expires or is ended.
+
+use super::claims::Claims;
+use super::ids::{
+    Audience, ClientId, DeviceId, KeyNumber, RealmName, Route, Scope, SessionId, Sid, Subject, SubjectKey, TokenId,
+};
+use super::policy::RealmPolicy;
+use super::time::Timestamp;
+use super::token::{AccessToken, Confirmation, RefreshToken, SessionSecret};
+
+/// What the client told about the device that it runs on. Shown to the user, never trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Device {
+    /// Chosen by the client, stable, unique for the subject.
+    pub id: Option<DeviceId>,
+    /// Such as `ios`.
+    pub platform: String,
+    /// Such as `Ann's phone`.
+    pub name: String,
+    /// As in HTTP.
+    pub user_agent: String,
+    /// As text.
+    pub ip_address: String,
+}
+
+/// The newest access token of a session, as far as it can't be told from the session itself. With it
+/// the same token can be made again for a client that never received it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccessStamp {
+    /// The random part of its `jti`.
+    pub random: [u8; 16],
+    /// When, to the millisecond.
+    pub issued: Timestamp,
+    /// Its `exp`.
+    pub expires: Timestamp,
+    /// The key that signs it.
+    pub key: KeyNumber,
+    /// Its scope, where it was asked to be narrower than the session's.
+    pub scope: Option<Vec<Scope>>,
+    /// Its audience, where it was asked to be narrower than the session's.
+    pub audience: Option<Vec<Audience>>,
+}
+
+/// A live session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Session {
+    /// 128 random bits.
+    pub id: SessionId,
+    /// In each of its refresh tokens.
+    pub secret: SessionSecret,
+    /// Who may refresh it.
+    pub client: ClientId,
+    /// What its access tokens may be for.
+    pub audience: Vec<Audience>,
+    /// What they may do.
+    pub scope: Vec<Scope>,
+    /// What they say of the subject.
+    pub claims: Claims,
+    /// Where it runs.
+    pub device: Device,
+    /// The key that its tokens are bound to.
+    pub confirmation: Option<Confirmation>,
+    /// How often its refresh token was replaced, from 1.
+    pub generation: u64,
+    /// When that generation was reached.
+    pub refreshed: Timestamp,
+    /// When it was opened.
+    pub created: Timestamp,
+    /// When it ends unless it is active. Never later than `expires`.
+    pub idle_expires: Timestamp,
+    /// When it ends. Set once.
+    pub expires: Timestamp,
+    /// The latest `exp` that any of its access tokens has.
+    pub access_until: Timestamp,
+    /// Access tokens of an earlier epoch are ended.
+    pub access_epoch: u32,
+    /// Its newest access token.
+    pub access: AccessStamp,
+}
+
+impl Session {
+    /// When it ends if nothing happens.
+    pub fn ends(&self) -> Timestamp {
+        self.idle_expires.min(self.expires)
+    }
+
+    /// Activity at `now`: the idle expiry slides forward.
+    pub(super) fn touch(&mut self, now: Timestamp, policy: &RealmPolicy) {
+        self.idle_expires = self.idle_expires.max(policy.idle_expiry(now, self.expires));
+    }
+
+    /// The stamp of an access token issued now; none outlives its session.
+    pub(super) fn stamp(&mut self, stamp: AccessStamp) {
+        self.access_until = self.access_until.max(stamp.expires);
+        self.access = stamp;
+    }
+
+    /// The newest access token in full.
+    pub(super) fn access_token(&self, place: Place, realm: &RealmName, subject: &Subject) -> AccessToken {
+        let stamp = &self.access;
+        AccessToken {
+            id: TokenId { epoch: self.access_epoch, issued: stamp.issued, random: stamp.random, route: Route::BySid },
+            realm: realm.clone(),
+            key: stamp.key,
+            subject: subject.clone(),
+            client: self.client.clone(),
+            audience: stamp.audience.as_ref().unwrap_or(&self.audience).clone(),
+            scope: stamp.scope.as_ref().unwrap_or(&self.scope).clone(),
+            claims: self.claims.clone(),
+            confirmation: self.confirmation.clone(),
+            session: Some(place.sid(self.id)),
+            issued: stamp.issued.floor_to_second(),
+            expires: stamp.expires,
+        }
+    }
+
+    /// The refresh token of the current generation.
+    pub(super) fn refresh_token(&self, place: Place) -> RefreshToken {
+        RefreshToken { session: place.sid(self.id), secret: self.secret.clone(), generation: self.generation }
+    }
+}
+
+/// Where a subject's record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Which pepper made the subject key.
+    pub pepper_id: u8,
+    /// The subject key.
+    pub subject: SubjectKey,
+}
+
+impl Place {
+    /// The `sid` of a session in this record.
+    pub fn sid(self, session: SessionId) -> Sid {
+        Sid { pepper_id: self.pepper_id, subject: self.subject, session }
+    }
+}
+
+impl From<Sid> for Place {
+    fn from(sid: Sid) -> Self {
+        Self { pepper_id: sid.pepper_id, subject: sid.subject }
+    }
+}

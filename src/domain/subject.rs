@@ -1,0 +1,112 @@
+//! The subject record: everything that the authority knows about one subject, small and bounded.
+
+use std::collections::VecDeque;
+
+use super::fact::{EndReason, Fact};
+use super::ids::{SessionId, Subject};
+use super::refusal::Refusal;
+use super::session::Session;
+use super::time::Timestamp;
+
+/// How many ended sessions a record remembers, to tell their clients why.
+const REMEMBERED_ENDS: usize = 8;
+
+/// A session that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+/// All sessions of one subject in one realm. Changed only by transitions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SubjectRecord {
+    /// Whose record it is.
+    pub subject: Subject,
+    /// Sessionless tokens of an earlier epoch are ended.
+    pub epoch: u32,
+    /// Until when the epoch and single revocations must be remembered.
+    pub keep_until: Timestamp,
+    /// Live sessions, oldest first.
+    pub sessions: Vec<Session>,
+    /// The last few that ended, oldest first.
+    pub ended: VecDeque<EndedSession>,
+    /// The time of the last change: a clock that runs behind it is not believed.
+    pub changed: Timestamp,
+}
+
+impl SubjectRecord {
+    /// A record of a subject that nothing is known of.
+    pub fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            epoch: 0,
+            keep_until: Timestamp::ZERO,
+            sessions: Vec::new(),
+            ended: VecDeque::new(),
+            changed: Timestamp::ZERO,
+        }
+    }
+
+    /// When nothing in it matters any more and the store may drop it.
+    pub fn expires(&self) -> Timestamp {
+        self.sessions.iter().map(Session::ends).fold(self.keep_until, Timestamp::max)
+    }
+
+    /// The sessions that live at `now`.
+    pub fn live(&self, now: Timestamp) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().filter(move |session| now < session.ends())
+    }
+
+    /// A session in the record, expired or not.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.id == id)
+    }
+
+    /// What to tell the client of a session that is not in the record.
+    pub fn refusal_for_absent(&self, id: SessionId) -> Refusal {
+        match self.ended.iter().find(|ended| ended.id == id).map(|ended| ended.reason) {
+            Some(EndReason::Replay) => Refusal::RefreshTokenReplayed,
+            Some(EndReason::Expired) => Refusal::RefreshTokenExpired,
+            Some(EndReason::Idle) => Refusal::SessionIdle,
+            _ => Refusal::SessionEnded,
+        }
+    }
+
+    pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.id == id)
+    }
+
+    /// Ends the sessions that `ends` names a reason for.
+    pub(super) fn end_where(&mut self, facts: &mut Vec<Fact>, mut ends: impl FnMut(&Session) -> Option<EndReason>) {
+        let ended = &mut self.ended;
+        self.sessions.retain(|session| {
+            let Some(reason) = ends(session) else { return true };
+            if ended.len() == REMEMBERED_ENDS {
+                ended.pop_front();
+            }
+            ended.push_back(EndedSession { id: session.id, reason });
+            facts.push(Fact::SessionEnded { session: session.id, reason, access_until: session.access_until });
+            false
+        });
+    }
+
+    /// Forgets what time has ended. Part of every change, so that a record never grows by age.
+    pub(super) fn advance(&mut self, now: Timestamp, facts: &mut Vec<Fact>) {
+        self.changed = now;
+        self.end_where(facts, |session| expiry(session, now));
+    }
+}
+
+/// Whether and how time has ended the session.
+pub(super) fn expiry(session: &Session, now: Timestamp) -> Option<EndReason> {
+    if now >= session.expires {
+        Some(EndReason::Expired)
+    } else if now >= session.idle_expires {
+        Some(EndReason::Idle)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,111 @@
+//! What every transition takes and answers. Each is a pure function of a record and a request.
+
+use std::time::Duration;
+
+use super::fact::Fact;
+use super::ids::{Audience, KeyNumber, Scope};
+use super::policy::RealmPolicy;
+use super::refusal::Refusal;
+use super::session::{AccessStamp, Place, Session};
+use super::subject::SubjectRecord;
+use super::time::Timestamp;
+use super::token::{AccessToken, RefreshToken};
+
+/// Random values for one transition, drawn before it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Fresh {
+    /// For a new session's id.
+    pub session: [u8; 16],
+    /// For a new session's secret.
+    pub secret: [u8; 16],
+    /// For a new access token's id.
+    pub token: [u8; 16],
+}
+
+/// What a transition may look at beside record and request.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The clock's reading.
+    pub now: Timestamp,
+    /// The realm's policy.
+    pub policy: &'a RealmPolicy,
+    /// Where the record stands.
+    pub place: Place,
+    /// The realm's active signing key.
+    pub key: KeyNumber,
+    /// Random values.
+    pub fresh: Fresh,
+}
+
+impl Context<'_> {
+    /// Now, but never before the record's last change: a clock that was set back un-expires nothing.
+    pub(super) fn now(&self, record: Option<&SubjectRecord>) -> Timestamp {
+        record.map_or(self.now, |record| self.now.max(record.changed))
+    }
+
+    /// The stamp of an access token issued now that expires with `ends` at the latest.
+    pub(super) fn stamp(
+        &self,
+        now: Timestamp,
+        ends: Timestamp,
+        scope: Option<Vec<Scope>>,
+        audience: Option<Vec<Audience>>,
+    ) -> AccessStamp {
+        let expires = (now.floor_to_second() + self.policy.access_lifetime).min(ends.floor_to_second());
+        AccessStamp { random: self.fresh.token, issued: now, expires, key: self.key, scope, audience }
+    }
+}
+
+/// Tokens that the rules allow, to be encoded and signed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grant {
+    /// The access token.
+    pub access: AccessToken,
+    /// The refresh token and when it expires; `None` without a session.
+    pub refresh: Option<(RefreshToken, Timestamp)>,
+    /// When the client should refresh.
+    pub refresh_after: Timestamp,
+}
+
+impl Grant {
+    /// The tokens of a session's current generation.
+    pub(super) fn of(session: &Session, record: &SubjectRecord, context: &Context<'_>) -> Self {
+        let access = session.access_token(context.place, &context.policy.realm, &record.subject);
+        Self {
+            refresh_after: refresh_after(&access),
+            access,
+            refresh: Some((session.refresh_token(context.place), session.ends())),
+        }
+    }
+}
+
+/// When a third of the lifetime is left, give or take a tenth of it: clients that logged in together
+/// don't come back together. The jitter comes from the token id, so a repeated answer is the same.
+pub(super) fn refresh_after(access: &AccessToken) -> Timestamp {
+    let lifetime = access.expires.since(access.issued);
+    let jitter = u32::from(access.id.random[0]);
+    access.issued + lifetime.mul_f64(2.0 / 3.0 - 0.1) + Duration::mul_f64(lifetime, 0.2 * f64::from(jitter) / 255.0)
+}
+
+/// What a transition decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision<A> {
+    /// For the caller.
+    pub answer: Result<A, Refusal>,
+    /// To be committed; `None` leaves the record as it is. A refusal may change it too.
+    pub record: Option<SubjectRecord>,
+    /// What happened.
+    pub facts: Vec<Fact>,
+}
+
+impl<A> Decision<A> {
+    /// Refused, and nothing changes.
+    pub fn refuse(refusal: Refusal) -> Self {
+        Self { answer: Err(refusal), record: None, facts: Vec::new() }
+    }
+
+    /// Answered, and nothing changes.
+    pub fn answer(answer: A) -> Self {
+        Self { answer: Ok(answer), record: None, facts: Vec::new() }
+    }
+}
