@@ -3,3 +3,4 @@
 #[cfg(feature = "server")]
 pub mod authority;
 pub mod domain;
+pub mod verify;
