@@ -3,3 +3,6 @@
 #[cfg(feature = "server")]
 pub mod authority;
 pub mod domain;
+#[cfg(feature = "server")]
+pub mod signing;
+pub mod verify;

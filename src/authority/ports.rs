@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::domain::ids::RealmName;
-use crate::domain::revocation::{Position, Revision, RevocationEntry};
+pub use crate::domain::revocation::LogUpdate;
+use crate::domain::revocation::{Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
 
 /// Tells the time. Injected, so that tests can turn it.
@@ -133,25 +134,6 @@ pub enum StoreError {
     /// What was read is not what was written, or was sealed with another key.
     #[error("stored data damaged: {0}")]
     Corrupt(Arc<str>),
-}
-
-/// What a follower of the revocation log is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LogUpdate {
-    /// Everything in a partition's log up to `head`: sent first, and again after any doubt.
-    Snapshot {
-        /// Up to here.
-        head: Position,
-        /// The entries, in no particular order.
-        entries: Vec<RevocationEntry>,
-    },
-    /// One more entry.
-    Entry {
-        /// Where it stands.
-        position: Position,
-        /// What it ends.
-        entry: RevocationEntry,
-    },
 }
 
 /// A store: it commits, and knows nothing of tokens.

@@ -134,7 +134,8 @@ pub struct Sid {
 const SID_BYTES: usize = 33;
 
 impl Sid {
-    fn to_bytes(self) -> [u8; SID_BYTES] {
+    /// The fixed binary form: 33 bytes.
+    pub(crate) fn to_bytes(self) -> [u8; SID_BYTES] {
         let mut bytes = [0; SID_BYTES];
         bytes[0] = self.pepper_id;
         bytes[1..17].copy_from_slice(&self.subject.0);
@@ -142,7 +143,8 @@ impl Sid {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8; SID_BYTES]) -> Self {
+    /// Reads the fixed binary form; any bytes are some `Sid`.
+    pub(crate) fn from_bytes(bytes: &[u8; SID_BYTES]) -> Self {
         Self { pepper_id: bytes[0], subject: SubjectKey(array(&bytes[1..17])), session: SessionId(array(&bytes[17..])) }
     }
 

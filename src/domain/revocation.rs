@@ -104,6 +104,25 @@ impl fmt::Display for Revision {
     }
 }
 
+/// What a follower of the revocation log is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogUpdate {
+    /// Everything in a partition's log up to `head`: sent first, and again after any doubt.
+    Snapshot {
+        /// Up to here.
+        head: Position,
+        /// The entries, in no particular order.
+        entries: Vec<RevocationEntry>,
+    },
+    /// One more entry.
+    Entry {
+        /// Where it stands.
+        position: Position,
+        /// What it ends.
+        entry: RevocationEntry,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

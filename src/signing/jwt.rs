@@ -1,0 +1,116 @@
+//! Writes an access token as a compact JWS (RFC 9068, section 2; RFC 7515, section 3.1). Decides
+//! nothing: every claim comes from the token.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::SignError;
+use super::key::SigningKey;
+use crate::domain::ids::{Audience, Scope};
+use crate::domain::token::{AccessToken, Confirmation};
+use crate::verify::MAX_TOKEN_BYTES;
+
+/// Header and payload, encoded: what is to be signed.
+pub(super) fn signing_input(key: &SigningKey, issuer: &str, token: &AccessToken) -> Result<String, SignError> {
+    let payload = serde_json::to_vec(&Payload { issuer, token }).map_err(|_| SignError::Failed)?;
+    let mut text = String::with_capacity(key.header().len() + (payload.len() + 256) * 4 / 3 + 8);
+    text.push_str(key.header());
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut text);
+    Ok(text)
+}
+
+/// Appends the signature.
+pub(super) fn sign(key: &SigningKey, mut text: String) -> Result<String, SignError> {
+    let signature = key.sign(text.as_bytes())?;
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut text);
+    // One that no verifier takes must not be given out.
+    if text.len() > MAX_TOKEN_BYTES {
+        return Err(SignError::TooLarge);
+    }
+    Ok(text)
+}
+
+struct Payload<'a> {
+    issuer: &'a str,
+    token: &'a AccessToken,
+}
+
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { issuer, token } = self;
+        let mut claims = serializer.serialize_map(None)?;
+        claims.serialize_entry("iss", issuer)?;
+        claims.serialize_entry("sub", token.subject.as_str())?;
+        claims.serialize_entry("aud", &Aud(&token.audience))?;
+        claims.serialize_entry("client_id", token.client.as_str())?;
+        claims.serialize_entry("exp", &token.expires.seconds())?;
+        claims.serialize_entry("iat", &token.issued.seconds())?;
+        claims.serialize_entry("jti", &Text(&token.id))?;
+        if !token.scope.is_empty() {
+            claims.serialize_entry("scope", &Text(&Scopes(&token.scope)))?;
+        }
+        if let Some(sid) = &token.session {
+            claims.serialize_entry("sid", &Text(sid))?;
+        }
+        if let Some(confirmation) = &token.confirmation {
+            claims.serialize_entry("cnf", &Cnf(confirmation))?;
+        }
+        // Registered names were refused when the claims were made, so none is written twice.
+        for (name, value) in token.claims.members() {
+            claims.serialize_entry(name, value)?;
+        }
+        claims.end()
+    }
+}
+
+/// One audience is a string, as RFC 7519, section 4.1.3 allows and every library reads.
+struct Aud<'a>(&'a [Audience]);
+
+impl Serialize for Aud<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            [one] => serializer.serialize_str(one.as_str()),
+            several => serializer.collect_seq(several.iter().map(Audience::as_str)),
+        }
+    }
+}
+
+struct Cnf<'a>(&'a Confirmation);
+
+impl Serialize for Cnf<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (method, thumbprint) = match self.0 {
+            Confirmation::JwkThumbprint(thumbprint) => ("jkt", thumbprint),
+            Confirmation::CertificateThumbprint(thumbprint) => ("x5t#S256", thumbprint),
+        };
+        serializer.collect_map([(method, URL_SAFE_NO_PAD.encode(thumbprint))])
+    }
+}
+
+struct Text<'a, T>(&'a T);
+
+impl<T: fmt::Display> Serialize for Text<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+/// Separated by spaces (RFC 6749, section 3.3).
+struct Scopes<'a>(&'a [Scope]);
+
+impl fmt::Display for Scopes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, scope) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(scope.as_str())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! The one verifier: strict JWT checks, keys by `kid`, the revocation index, a cache of what was
+//! verified. Introspection, gateways and the client SDK all use it; it knows no clock, no store and
+//! no network.
+
+mod cache;
+mod json;
+mod jwt;
+pub mod keys;
+mod public_key;
+mod rejection;
+pub mod revocations;
+mod token;
+mod uniform;
+mod verifier;
+
+pub use jwt::MAX_TOKEN_BYTES;
+pub use rejection::Rejection;
+pub use token::VerifiedToken;
+pub use verifier::{Leeway, Verifier};

@@ -1,0 +1,317 @@
+//! Every revocation that could still matter, in memory: a grow-only set with expiry, so that neither
+//! order nor repetition of what is applied counts. Knows how far each partition's log has been read,
+//! not where it comes from.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::watch;
+
+use super::token::VerifiedToken;
+use super::uniform::{Build, Uniform};
+use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId};
+use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry, RevocationScope};
+use crate::domain::time::Timestamp;
+
+/// Locks that writers and readers rarely meet at.
+const SHARDS: usize = 64;
+
+type Random = Uniform<16>;
+
+/// When an entry may be forgotten, in whole seconds rounded up: half the memory of a `Timestamp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Until(u32);
+
+impl Until {
+    fn new(until: Timestamp) -> Self {
+        let seconds = until.seconds() + i64::from(until.millis().rem_euclid(1000) > 0);
+        Self(u32::try_from(seconds.max(0)).unwrap_or(u32::MAX))
+    }
+
+    fn is_over(self, now: Timestamp) -> bool {
+        i64::from(self.0) < now.seconds()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Epoch {
+    below: u32,
+    until: Until,
+}
+
+/// A cut-off by time: tokens issued at or before it are ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CutOff {
+    at: Timestamp,
+    until: Until,
+}
+
+/// Entries about one token, session or subject, by random bytes.
+#[derive(Debug, Default)]
+struct Shard {
+    tokens: HashMap<Random, Until, Build>,
+    sessions: HashMap<Random, Until, Build>,
+    session_epochs: HashMap<Random, Epoch, Build>,
+    subject_epochs: HashMap<Random, Epoch, Build>,
+}
+
+/// Entries about many tokens: few, and usually none.
+#[derive(Debug, Default)]
+struct Wide {
+    keys: HashMap<KeyId, Until>,
+    clients: HashMap<RealmName, HashMap<ClientId, CutOff>>,
+    realms: HashMap<RealmName, CutOff>,
+}
+
+/// The revocations that a verifier asks.
+#[derive(Debug)]
+pub struct RevocationIndex {
+    shards: Box<[RwLock<Shard>]>,
+    wide: RwLock<Wide>,
+    /// Whether `wide` has an entry at all; spares every check its lock while it has none.
+    any_wide: AtomicBool,
+    /// How far each partition's log has been applied; `None` before its first snapshot.
+    heads: RwLock<Box<[Option<Position>]>>,
+    progress: watch::Sender<()>,
+}
+
+impl RevocationIndex {
+    /// Empty, for a log of so many partitions.
+    pub fn new(partitions: u16) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            wide: RwLock::default(),
+            any_wide: AtomicBool::new(false),
+            heads: RwLock::new(vec![None; usize::from(partitions)].into()),
+            progress: watch::Sender::new(()),
+        }
+    }
+
+    /// Takes in what a follower of the log was told.
+    pub fn apply(&self, update: &LogUpdate) {
+        match update {
+            LogUpdate::Snapshot { head, entries } => {
+                entries.iter().for_each(|entry| self.add(entry));
+                // Not the later of the two: after a failover the log really is back at `head`, and
+                // what follows there has smaller numbers than what was lost.
+                self.advance(*head, |_| Some(*head));
+            }
+            LogUpdate::Entry { position, entry } => {
+                self.add(entry);
+                // Before the snapshot, earlier entries are missing: no head yet.
+                self.advance(*position, |known| known.map(|known| known.max(*position)));
+            }
+        }
+    }
+
+    /// Whether any entry ends the token: the latest cut-off over all scopes counts.
+    pub fn ended(&self, token: &VerifiedToken) -> bool {
+        let random = Uniform(token.id.random);
+        if self.shard(random).tokens.contains_key(&random) {
+            return true;
+        }
+        let below = |epoch: Option<&Epoch>| epoch.is_some_and(|epoch| token.id.epoch < epoch.below);
+        let by_owner = match (token.session, token.id.route) {
+            (Some(sid), _) => {
+                let session = Uniform(sid.session.0);
+                let shard = self.shard(session);
+                shard.sessions.contains_key(&session) || below(shard.session_epochs.get(&session))
+            }
+            (None, Route::Subject { subject, .. }) => {
+                let subject = Uniform(subject.0);
+                below(self.shard(subject).subject_epochs.get(&subject))
+            }
+            (None, _) => false,
+        };
+        by_owner || self.ended_widely(token)
+    }
+
+    /// Whether the session has been ended. Asked at refresh too, where a failover may have brought
+    /// back a record from before the end.
+    pub fn session_ended(&self, session: SessionId) -> bool {
+        let session = Uniform(session.0);
+        self.shard(session).sessions.contains_key(&session)
+    }
+
+    /// Sessions of the client opened at or before this time are ended, by the client or the realm.
+    pub fn cut_off(&self, realm: &RealmName, client: &ClientId) -> Option<Timestamp> {
+        if !self.any_wide.load(Ordering::Acquire) {
+            return None;
+        }
+        let wide = read(&self.wide);
+        let of_client = wide.clients.get(realm).and_then(|clients| clients.get(client));
+        of_client.into_iter().chain(wide.realms.get(realm)).map(|cut_off| cut_off.at).max()
+    }
+
+    /// Whether every partition's log has been read once. Before that, silence proves nothing.
+    pub fn is_complete(&self) -> bool {
+        read(&self.heads).iter().all(Option::is_some)
+    }
+
+    /// Whether everything up to the revision has been applied.
+    pub fn covers(&self, revision: &Revision) -> bool {
+        let heads = read(&self.heads);
+        revision.positions().iter().all(|wanted| {
+            let head = heads.get(usize::from(wanted.partition)).copied().flatten();
+            // An equal number with another tag is another entry: the log went back and grew anew.
+            head.is_some_and(|head| head.number > wanted.number || head == *wanted)
+        })
+    }
+
+    /// Waits until the revision is covered. Bound it with a timeout.
+    pub async fn covered(&self, revision: &Revision) {
+        self.until(|index| index.covers(revision)).await;
+    }
+
+    /// Waits until every partition's log has been read once. Bound it with a timeout.
+    pub async fn complete(&self) {
+        self.until(Self::is_complete).await;
+    }
+
+    /// How far the logs have been applied.
+    pub fn revision(&self) -> Revision {
+        let mut revision = Revision::default();
+        for head in read(&self.heads).iter().flatten() {
+            revision.merge(&Revision::at(*head));
+        }
+        revision
+    }
+
+    /// Forgets what only expired tokens could meet.
+    pub fn prune(&self, now: Timestamp) {
+        for shard in &self.shards {
+            let mut shard = write(shard);
+            prune(&mut shard.tokens, |until| until.is_over(now));
+            prune(&mut shard.sessions, |until| until.is_over(now));
+            prune(&mut shard.session_epochs, |epoch| epoch.until.is_over(now));
+            prune(&mut shard.subject_epochs, |epoch| epoch.until.is_over(now));
+        }
+        let mut wide = write(&self.wide);
+        wide.keys.retain(|_, until| !until.is_over(now));
+        wide.realms.retain(|_, cut_off| !cut_off.until.is_over(now));
+        wide.clients.retain(|_, clients| {
+            clients.retain(|_, cut_off| !cut_off.until.is_over(now));
+            !clients.is_empty()
+        });
+        let any = !(wide.keys.is_empty() && wide.realms.is_empty() && wide.clients.is_empty());
+        self.any_wide.store(any, Ordering::Release);
+    }
+
+    /// How many entries it holds.
+    pub fn len(&self) -> usize {
+        let narrow = |shard: &RwLock<Shard>| {
+            let shard = read(shard);
+            shard.tokens.len() + shard.sessions.len() + shard.session_epochs.len() + shard.subject_epochs.len()
+        };
+        let wide = read(&self.wide);
+        let clients: usize = wide.clients.values().map(HashMap::len).sum();
+        self.shards.iter().map(narrow).sum::<usize>() + wide.keys.len() + wide.realms.len() + clients
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn add(&self, entry: &RevocationEntry) {
+        let until = Until::new(entry.until);
+        match &entry.scope {
+            RevocationScope::Token(random) => {
+                lengthen(&mut self.shard_mut(Uniform(*random)).tokens, Uniform(*random), until);
+            }
+            RevocationScope::Session(SessionId(id)) => {
+                lengthen(&mut self.shard_mut(Uniform(*id)).sessions, Uniform(*id), until);
+            }
+            RevocationScope::SessionEpoch(SessionId(id), below) => {
+                raise(&mut self.shard_mut(Uniform(*id)).session_epochs, Uniform(*id), Epoch { below: *below, until });
+            }
+            RevocationScope::SubjectEpoch(subject, below) => {
+                let subject = Uniform(subject.0);
+                raise(&mut self.shard_mut(subject).subject_epochs, subject, Epoch { below: *below, until });
+            }
+            RevocationScope::Key(kid) => self.add_wide(|wide| lengthen(&mut wide.keys, kid.clone(), until)),
+            RevocationScope::Client(realm, client, at) => self.add_wide(|wide| {
+                let clients = wide.clients.entry(realm.clone()).or_default();
+                defer(clients, client.clone(), CutOff { at: *at, until });
+            }),
+            RevocationScope::Realm(realm, at) => {
+                self.add_wide(|wide| defer(&mut wide.realms, realm.clone(), CutOff { at: *at, until }));
+            }
+        }
+    }
+
+    fn add_wide(&self, add: impl FnOnce(&mut Wide)) {
+        let mut wide = write(&self.wide);
+        add(&mut wide);
+        self.any_wide.store(true, Ordering::Release);
+    }
+
+    fn ended_widely(&self, token: &VerifiedToken) -> bool {
+        if !self.any_wide.load(Ordering::Acquire) {
+            return false;
+        }
+        let by_time = self.cut_off(&token.realm, &token.client).is_some_and(|at| token.id.issued <= at);
+        by_time || read(&self.wide).keys.contains_key(&token.kid)
+    }
+
+    fn advance(&self, position: Position, head: impl FnOnce(Option<Position>) -> Option<Position>) {
+        if let Some(known) = write(&self.heads).get_mut(usize::from(position.partition)) {
+            *known = head(*known);
+        }
+        self.progress.send_replace(());
+    }
+
+    async fn until(&self, reached: impl Fn(&Self) -> bool) {
+        let mut progress = self.progress.subscribe();
+        while !reached(self) {
+            // Can't fail while `self` holds the sender.
+            let _ = progress.changed().await;
+        }
+    }
+
+    fn shard(&self, key: Random) -> RwLockReadGuard<'_, Shard> {
+        read(&self.shards[usize::from(key.0[0]) % SHARDS])
+    }
+
+    fn shard_mut(&self, key: Random) -> RwLockWriteGuard<'_, Shard> {
+        write(&self.shards[usize::from(key.0[0]) % SHARDS])
+    }
+}
+
+/// Every change is one insertion: a panicking thread leaves nothing half done.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lengthen<K: Eq + Hash, S: std::hash::BuildHasher>(map: &mut HashMap<K, Until, S>, key: K, until: Until) {
+    map.entry(key).and_modify(|known| *known = (*known).max(until)).or_insert(until);
+}
+
+/// The higher epoch ends more, and is kept for as long as either asked.
+fn raise(map: &mut HashMap<Random, Epoch, Build>, key: Random, new: Epoch) {
+    let known = map.entry(key).or_insert(new);
+    *known = Epoch { below: known.below.max(new.below), until: known.until.max(new.until) };
+}
+
+/// The later cut-off ends more, and is kept for as long as either asked.
+fn defer<K: Eq + Hash>(map: &mut HashMap<K, CutOff>, key: K, new: CutOff) {
+    let known = map.entry(key).or_insert(new);
+    *known = CutOff { at: known.at.max(new.at), until: known.until.max(new.until) };
+}
+
+fn prune<V>(map: &mut HashMap<Random, V, Build>, is_over: impl Fn(&V) -> bool) {
+    map.retain(|_, value| !is_over(value));
+    // After a wave of revocations the memory comes back.
+    if map.len() < map.capacity() / 4 {
+        map.shrink_to(map.len() * 2);
+    }
+}
+
+#[cfg(all(test, feature = "server"))]
+mod tests;

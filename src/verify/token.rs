@@ -1,0 +1,146 @@
+//! What an authentic access token says, in types (RFC 9068, section 2.2). Reads claims strictly;
+//! whether they hold now is not decided here.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+use super::json;
+use super::rejection::Rejection;
+use crate::domain::ids::{Audience, ClientId, KeyId, RealmName, Route, Scope, Sid, Subject, TokenId};
+use crate::domain::time::Timestamp;
+use crate::domain::token::Confirmation;
+
+/// The levels of a payload, itself included: one more than custom claims may have.
+const PAYLOAD_DEPTH: usize = 10;
+/// The end of the year 9999: beyond it no `NumericDate` means anything.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// An access token whose signature and claims are right. Whether it is valid *now* is asked at each use.
+#[derive(Clone, PartialEq)]
+pub struct VerifiedToken {
+    /// The realm of the key that signed it.
+    pub realm: RealmName,
+    /// The key that signed it.
+    pub kid: KeyId,
+    /// `iss`.
+    pub issuer: String,
+    /// `jti`.
+    pub id: TokenId,
+    /// `sub`.
+    pub subject: Subject,
+    /// `client_id`.
+    pub client: ClientId,
+    /// `aud`: at least one.
+    pub audience: Vec<Audience>,
+    /// `scope`, empty if absent.
+    pub scope: Vec<Scope>,
+    /// `sid`, or the session that `jti` carries where a realm's claims have no `sid`.
+    pub session: Option<Sid>,
+    /// `iat`.
+    pub issued: Timestamp,
+    /// `exp`.
+    pub expires: Timestamp,
+    /// `nbf`.
+    pub not_before: Option<Timestamp>,
+    /// `cnf`.
+    pub confirmation: Option<Confirmation>,
+    /// Every other claim, in the order of the token.
+    pub claims: Map<String, Value>,
+}
+
+impl VerifiedToken {
+    /// Reads the payload of a token that `kid` of `realm` signed.
+    pub(super) fn read(realm: RealmName, kid: KeyId, payload: &[u8]) -> Result<Self, Rejection> {
+        let no_object = Rejection::Malformed("payload is no strict JSON object");
+        let mut claims = Payload(json::object(payload, PAYLOAD_DEPTH).ok_or(no_object)?);
+        let id = claims.required("jti", |value| TokenId::parse(value.as_str()?))?;
+        let sid = claims.optional("sid", |value| Sid::parse(value.as_str()?).ok())?;
+        Ok(Self {
+            realm,
+            kid,
+            issuer: claims.required("iss", |value| value.as_str().map(str::to_owned))?,
+            id,
+            subject: claims.required("sub", |value| Subject::parse(value.as_str()?).ok())?,
+            client: claims.required("client_id", |value| ClientId::parse(value.as_str()?).ok())?,
+            audience: claims.required("aud", audience)?,
+            scope: claims.optional("scope", scope)?.unwrap_or_default(),
+            session: session(&id, sid)?,
+            issued: claims.required("iat", numeric_date)?,
+            expires: claims.required("exp", numeric_date)?,
+            not_before: claims.optional("nbf", numeric_date)?,
+            confirmation: claims.optional("cnf", confirmation)?,
+            claims: claims.0,
+        })
+    }
+}
+
+/// Claims say who somebody is: not for logs.
+impl fmt::Debug for VerifiedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifiedToken({} of {} by {})", self.id, self.realm, self.kid)
+    }
+}
+
+struct Payload(Map<String, Value>);
+
+impl Payload {
+    fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, Rejection> {
+        self.optional(name, read)?.ok_or(Rejection::InvalidClaim(name))
+    }
+
+    fn optional<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Result<Option<T>, Rejection> {
+        // Not `remove`, which would put the last claim in the place of the one taken.
+        let Some(value) = self.0.shift_remove(name) else { return Ok(None) };
+        read(&value).map(Some).ok_or(Rejection::InvalidClaim(name))
+    }
+}
+
+/// The session that revocation asks about. `jti` and `sid` must not name different ones, nor none.
+fn session(id: &TokenId, sid: Option<Sid>) -> Result<Option<Sid>, Rejection> {
+    match (id.route, sid) {
+        (Route::BySid, Some(sid)) => Ok(Some(sid)),
+        (Route::Session(own), sid) if sid.is_none_or(|sid| sid == own) => Ok(Some(own)),
+        (Route::Subject { .. }, None) => Ok(None),
+        _ => Err(Rejection::InvalidClaim("sid")),
+    }
+}
+
+/// RFC 7519, section 4.1.3: one string, or an array of them.
+fn audience(value: &Value) -> Option<Vec<Audience>> {
+    match value {
+        Value::String(one) => Some(vec![Audience::parse(one).ok()?]),
+        Value::Array(several) if !several.is_empty() => {
+            several.iter().map(|one| Audience::parse(one.as_str()?).ok()).collect()
+        }
+        _ => None,
+    }
+}
+
+fn scope(value: &Value) -> Option<Vec<Scope>> {
+    value.as_str()?.split(' ').map(|scope| Scope::parse(scope).ok()).collect()
+}
+
+/// A whole number of seconds: no fraction, no exponent, no string.
+fn numeric_date(value: &Value) -> Option<Timestamp> {
+    let seconds = value.as_i64()?;
+    (0..=LAST_SECOND).contains(&seconds).then(|| Timestamp::from_seconds(seconds))
+}
+
+/// Exactly one method, and a known one: a binding that is not understood must not be dropped.
+fn confirmation(value: &Value) -> Option<Confirmation> {
+    let members = value.as_object().filter(|members| members.len() == 1)?;
+    let (method, thumbprint) = members.iter().next()?;
+    let thumbprint = URL_SAFE_NO_PAD.decode(thumbprint.as_str()?).ok()?.try_into().ok()?;
+    match method.as_str() {
+        "jkt" => Some(Confirmation::JwkThumbprint(thumbprint)),
+        "x5t#S256" => Some(Confirmation::CertificateThumbprint(thumbprint)),
+        _ => None,
+    }
+}
