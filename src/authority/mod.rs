@@ -1,3 +1,183 @@
 //! The use cases, one file each, and the ports that they need.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::domain::ids::{RealmName, Route, Sid};
+use crate::domain::session::{Place, Session};
+use crate::domain::subject::SubjectRecord;
+use crate::domain::time::Timestamp;
+use crate::domain::transition::{Context, Decision, Fresh, Grant};
+use crate::signing::{SignError, Signer};
+use crate::verify::VerifiedToken;
+use crate::verify::Verifier;
+use crate::verify::revocations::RevocationIndex;
+
+mod audit;
+mod error;
+pub mod introspect_token;
+pub mod issue_token;
+mod jwks;
+mod persisted;
 pub mod ports;
+mod realm;
+pub mod refresh_token;
+mod revoke_token;
+pub mod sessions;
+mod subjects;
+
+pub use error::Error;
+pub use realm::Realm;
+pub use subjects::Subjects;
+
+use ports::{Clock, Entropy};
+
+/// The service behind every edge.
+#[derive(Debug)]
+pub struct Authority {
+    realms: HashMap<RealmName, Arc<Realm>>,
+    subjects: Subjects,
+    signer: Arc<Signer>,
+    verifier: Arc<Verifier>,
+    index: Arc<RevocationIndex>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
+/// A pair of tokens as the client gets them.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// What they grant.
+    pub grant: Grant,
+    /// The signed access token.
+    pub access_token: String,
+    /// The sealed refresh token; `None` without a session.
+    pub refresh_token: Option<String>,
+}
+
+impl Authority {
+    /// Puts the parts together. The realms' keys are installed in signer and verifier.
+    pub fn new(
+        realms: Vec<Realm>,
+        subjects: Subjects,
+        signer: Arc<Signer>,
+        verifier: Arc<Verifier>,
+        index: Arc<RevocationIndex>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
+        Self { realms, subjects, signer, verifier, index, clock, entropy }
+    }
+
+    /// The realm of a request; empty means `default`.
+    fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
+        let name = if name.is_empty() { "default" } else { name };
+        RealmName::parse(name)
+            .ok()
+            .and_then(|name| self.realms.get(&name).cloned())
+            .ok_or_else(|| Error::UnknownRealm(name.to_owned()))
+    }
+
+    /// The realms in service.
+    pub fn realms(&self) -> impl Iterator<Item = &Realm> {
+        self.realms.values().map(Arc::as_ref)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Runs a transition that grants tokens. The signature is made while the commit is under way;
+    /// that of a commit which lost its race is thrown away.
+    async fn grant(
+        &self,
+        realm: Arc<Realm>,
+        place: Place,
+        mut transition: impl FnMut(Option<&SubjectRecord>, &Context<'_>) -> Decision<Grant> + Send + 'static,
+    ) -> Result<Tokens, Error> {
+        let (signer, clock, entropy) = (self.signer.clone(), self.clock.clone(), self.entropy.clone());
+        let deciding = realm.clone();
+        let committed = self
+            .subjects
+            .change(realm.record_key(place), place.subject, move |record| {
+                let context = context(&deciding, place, clock.now(), &*entropy);
+                let Decision { answer, record, facts } = transition(record, &context);
+                let grant = match answer {
+                    Ok(grant) => grant,
+                    Err(refusal) => return Decision { answer: Err(refusal), record, facts },
+                };
+                match signer.start(&deciding.issuer, &grant.access) {
+                    Ok(signature) => Decision { answer: Ok(Ok((grant, signature))), record, facts },
+                    // Nothing is committed whose token can't be handed out.
+                    Err(error) => Decision::answer(Err(error)),
+                }
+            })
+            .await?;
+        audit::committed(&realm.policy.realm, &committed);
+        let (grant, signature) = committed.answer??;
+        let refresh_token = grant.refresh.as_ref().map(|(token, _)| realm.refresh_key.seal(&realm.policy.realm, token));
+        Ok(Tokens { access_token: signature.await?, refresh_token, grant })
+    }
+
+    /// Runs a transition that grants nothing.
+    async fn change<A: Send + 'static>(
+        &self,
+        realm: &Arc<Realm>,
+        place: Place,
+        mut transition: impl FnMut(Option<&SubjectRecord>, &Context<'_>) -> Decision<A> + Send + 'static,
+    ) -> Result<subjects::Committed<A>, Error> {
+        let (clock, entropy, deciding) = (self.clock.clone(), self.entropy.clone(), realm.clone());
+        let committed = self
+            .subjects
+            .change(realm.record_key(place), place.subject, move |record| {
+                transition(record, &context(&deciding, place, clock.now(), &*entropy))
+            })
+            .await?;
+        audit::committed(&realm.policy.realm, &committed);
+        Ok(committed)
+    }
+}
+
+/// Where an access token comes from.
+enum Origin {
+    /// A session.
+    Session(Sid),
+    /// A subject's record, where there is no session.
+    Subject(Place),
+}
+
+impl Origin {
+    fn of(token: &VerifiedToken) -> Option<Self> {
+        match (token.session, token.id.route) {
+            (Some(sid), _) | (None, Route::Session(sid)) => Some(Self::Session(sid)),
+            (None, Route::Subject { pepper_id, subject }) => Some(Self::Subject(Place { pepper_id, subject })),
+            (None, Route::BySid) => None,
+        }
+    }
+}
+
+/// Whether a session in a record was ended from outside it. The index may also know of an end that
+/// the record lost in a failover.
+fn is_cut_off(index: &RevocationIndex, realm: &RealmName, session: &Session) -> bool {
+    index.session_ended(session.id)
+        || index.cut_off(realm, &session.client).is_some_and(|cut_off| session.created <= cut_off)
+}
+
+fn context<'a>(realm: &'a Realm, place: Place, now: Timestamp, entropy: &dyn Entropy) -> Context<'a> {
+    let mut drawn = [[0; 16]; 3];
+    entropy.fill(drawn.as_flattened_mut());
+    let [session, secret, token] = drawn;
+    Context { now, policy: &realm.policy, place, key: realm.active, fresh: Fresh { session, secret, token } }
+}
+
+impl From<SignError> for Error {
+    fn from(error: SignError) -> Self {
+        match error {
+            SignError::Overloaded => Self::Overloaded,
+            SignError::NoSuchKey => Self::NoSigningKey,
+            SignError::TooLarge => Self::invalid("claims", "make the token larger than 8 KiB"),
+            other => Self::internal(other),
+        }
+    }
+}

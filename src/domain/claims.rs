@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::refusal::Refusal;
+
 /// Names that the authority sets itself (RFC 7519, section 4.1; RFC 9068; RFC 8693; OpenID Connect
 /// `sid` and `azp`). A custom claim of such a name is refused.
 pub const REGISTERED: [&str; 17] = [
@@ -32,14 +34,24 @@ const MAX_DEPTH: usize = 8;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClaims {
     /// The authority sets this one.
-    #[error("{0:?} is a registered claim that the authority sets itself")]
+    #[error("is a registered claim that the authority sets itself: choose another name")]
     Registered(String),
     /// Too many bytes.
-    #[error("claims must take at most {MAX_BYTES} bytes as JSON, these take {0}")]
+    #[error("must take at most {MAX_BYTES} bytes as JSON, not {0}")]
     TooLarge(usize),
     /// Too deep.
-    #[error("{0:?} nests deeper than {MAX_DEPTH} levels")]
+    #[error("must not nest deeper than {MAX_DEPTH} levels")]
     TooDeep(String),
+}
+
+impl From<InvalidClaims> for Refusal {
+    fn from(invalid: InvalidClaims) -> Self {
+        let field = match &invalid {
+            InvalidClaims::Registered(name) | InvalidClaims::TooDeep(name) => format!("claims.{name}"),
+            InvalidClaims::TooLarge(_) => "claims".to_owned(),
+        };
+        Self::ClaimNotAllowed { field, problem: invalid.to_string() }
+    }
 }
 
 /// Checked claims, in the order in which the caller gave them.

@@ -172,14 +172,8 @@ impl World {
     fn present(&mut self, token: &RefreshToken) {
         let id = token.session.session;
         let stored = self.record.as_ref().and_then(|record| record.session(id)).map(|session| session.generation);
-        let request = Refresh {
-            token: token.clone(),
-            client: None,
-            confirmation: None,
-            scope: Vec::new(),
-            audience: Vec::new(),
-            cut_off: None,
-        };
+        let request =
+            Refresh { token: token.clone(), client: None, confirmation: None, scope: Vec::new(), audience: Vec::new() };
         let (answer, facts) = self.decide(|record, context| refresh(record, &request, context));
         let first = self.known.entry(id).or_default().consumed.get(&token.generation).copied();
         match answer {

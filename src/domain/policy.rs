@@ -131,6 +131,16 @@ impl RealmPolicy {
         self.idle_timeout.map_or(expires, |timeout| expires.min(now + timeout))
     }
 
+    fn claims_allowed(&self) -> String {
+        match &self.claims {
+            Allowed::Any => "is not allowed".to_owned(),
+            Allowed::Only(names) => {
+                let names: Vec<_> = names.iter().map(String::as_str).collect();
+                format!("is not allowed in this realm; allowed are: {}", names.join(", "))
+            }
+        }
+    }
+
     /// Refuses the first audience, scope or claim that the realm doesn't allow.
     pub fn check<'a>(
         &self,
@@ -145,7 +155,9 @@ impl RealmPolicy {
             return Err(Refusal::ScopeNotGranted(foreign.clone()));
         }
         match claims.find(|claim| !self.claims.contains(claim)) {
-            Some(foreign) => Err(Refusal::ClaimNotAllowed(foreign.clone())),
+            Some(foreign) => {
+                Err(Refusal::ClaimNotAllowed { field: format!("claims.{foreign}"), problem: self.claims_allowed() })
+            }
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Scope};
-use super::policy::{RACE_WINDOW, Rotation};
+use super::policy::{RACE_WINDOW, RealmPolicy, Rotation};
 use super::refusal::Refusal;
 use super::session::Session;
 use super::subject::{SubjectRecord, expiry};
@@ -23,8 +23,6 @@ pub struct Refresh {
     pub scope: Vec<Scope>,
     /// A narrower audience for the access token; empty: the session's.
     pub audience: Vec<Audience>,
-    /// Sessions opened at or before this time have been cut off (client or realm revoked).
-    pub cut_off: Option<Timestamp>,
 }
 
 /// What the presented generation means beside the record's.
@@ -42,20 +40,20 @@ enum Standing {
 
 /// Decides a refresh. Order is by generation alone, never by a time in a token (Keycloak #50999).
 pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Context<'_>) -> Decision<Grant> {
+    let now = context.now(record);
+    if now >= request.token.expires {
+        return Decision::refuse(Refusal::RefreshTokenExpired);
+    }
     let Some(record) = record else { return Decision::refuse(Refusal::SessionEnded) };
-    let now = context.now(Some(record));
     let id = request.token.session.session;
     let Some(session) = record.session(id) else { return Decision::refuse(record.refusal_for_absent(id)) };
     if let Err(refusal) = authenticate(session, request, now) {
         return Decision::refuse(refusal);
     }
-    if request.cut_off.is_some_and(|cut_off| session.created <= cut_off) {
-        return end(record, session, now, EndReason::CutOff, Refusal::SessionEnded);
-    }
     if let Err(refusal) = narrows(session, request) {
         return Decision::refuse(refusal);
     }
-    match standing(session, request.token.generation, now, context) {
+    match standing(session, request.token.generation, now, context.policy) {
         Standing::Current => renew(record, session, request, now, context),
         Standing::Ahead => {
             let healed = Session { generation: request.token.generation, ..session.clone() };
@@ -73,6 +71,22 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
         Standing::Replayed => end(record, session, now, EndReason::Replay, Refusal::RefreshTokenReplayed),
         Standing::FarAhead => Decision::refuse(Refusal::SessionEnded),
     }
+}
+
+/// Whether the rules would answer this token now, to the right client.
+pub fn accepts(session: &Session, token: &RefreshToken, now: Timestamp, policy: &RealmPolicy) -> bool {
+    session.secret == token.secret
+        && expiry(session, now).is_none()
+        && matches!(
+            standing(session, token.generation, now, policy),
+            Standing::Current | Standing::Repeated | Standing::Ahead
+        )
+}
+
+/// Ends a session that was cut off from outside its record: its client or its realm was revoked,
+/// or its own revocation is known while the record has lost it.
+pub fn cut_off(record: &SubjectRecord, session: &Session, context: &Context<'_>) -> Decision<Grant> {
+    end(record, session, context.now(Some(record)), EndReason::CutOff, Refusal::SessionEnded)
 }
 
 /// The token is the session's, presented by whom it was issued to, in time.
@@ -93,7 +107,7 @@ fn authenticate(session: &Session, request: &Refresh, now: Timestamp) -> Result<
     }
 }
 
-fn standing(session: &Session, presented: u64, now: Timestamp, context: &Context<'_>) -> Standing {
+fn standing(session: &Session, presented: u64, now: Timestamp, policy: &RealmPolicy) -> Standing {
     let current = session.generation;
     if presented == current {
         return Standing::Current;
@@ -102,7 +116,7 @@ fn standing(session: &Session, presented: u64, now: Timestamp, context: &Context
         return if presented == current + 1 { Standing::Ahead } else { Standing::FarAhead };
     }
     let since_successor = now.since(session.refreshed);
-    let leeway = context.policy.reuse_leeway;
+    let leeway = policy.reuse_leeway;
     if presented + 1 < current {
         Standing::Replayed
     } else if leeway.is_zero() {

@@ -39,7 +39,32 @@ pub enum Refusal {
     /// An audience that the realm doesn't know, or that the session doesn't have.
     #[error("audience {:?} is not allowed", .0.as_str())]
     AudienceNotAllowed(Audience),
-    /// A claim that the realm doesn't allow.
-    #[error("claim {0:?} is not allowed in this realm")]
-    ClaimNotAllowed(String),
+    /// A claim that the authority sets itself, that the realm doesn't allow, or that is too large.
+    #[error("{field} {problem}")]
+    ClaimNotAllowed {
+        /// The claim, such as `claims.role`.
+        field: String,
+        /// What is allowed.
+        problem: String,
+    },
+}
+
+impl Refusal {
+    /// As logs say it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RefreshTokenInvalid => "refresh_token_invalid",
+            Self::RefreshTokenExpired => "refresh_token_expired",
+            Self::RefreshTokenReplayed => "refresh_token_replayed",
+            Self::RefreshTokenSuperseded => "refresh_token_superseded",
+            Self::SessionEnded => "session_ended",
+            Self::SessionIdle => "session_idle",
+            Self::SessionLimitReached => "session_limit_reached",
+            Self::ClientMismatch => "client_mismatch",
+            Self::ConfirmationMismatch => "confirmation_mismatch",
+            Self::ScopeNotGranted(_) => "scope_not_granted",
+            Self::AudienceNotAllowed(_) => "audience_not_allowed",
+            Self::ClaimNotAllowed { .. } => "claim_not_allowed",
+        }
+    }
 }

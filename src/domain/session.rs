@@ -116,7 +116,12 @@ impl Session {
 
     /// The refresh token of the current generation.
     pub(super) fn refresh_token(&self, place: Place) -> RefreshToken {
-        RefreshToken { session: place.sid(self.id), secret: self.secret.clone(), generation: self.generation }
+        RefreshToken {
+            session: place.sid(self.id),
+            secret: self.secret.clone(),
+            generation: self.generation,
+            expires: self.expires,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The subject record: everything that the authority knows about one subject, small and bounded.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::fact::{EndReason, Fact};
 use super::ids::{SessionId, Subject};
@@ -10,6 +11,9 @@ use super::time::Timestamp;
 
 /// How many ended sessions a record remembers, to tell their clients why.
 const REMEMBERED_ENDS: usize = 8;
+
+/// How long a record outlives the idle expiry of its last session.
+const IDLE_REMEMBERED: Duration = Duration::from_secs(600);
 
 /// A session that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +54,11 @@ impl SubjectRecord {
         }
     }
 
-    /// When nothing in it matters any more and the store may drop it.
+    /// When nothing in it matters any more and the store may drop it. A session that went idle
+    /// stays for a while, so that its client can be told why.
     pub fn expires(&self) -> Timestamp {
-        self.sessions.iter().map(Session::ends).fold(self.keep_until, Timestamp::max)
+        let gone = |session: &Session| session.expires.min(session.idle_expires + IDLE_REMEMBERED);
+        self.sessions.iter().map(gone).fold(self.keep_until, Timestamp::max)
     }
 
     /// The sessions that live at `now`.

@@ -85,4 +85,6 @@ pub struct RefreshToken {
     pub secret: SessionSecret,
     /// How often the session's refresh token had been replaced when this one was made.
     pub generation: u64,
+    /// When the session's absolute lifetime is over: an expired token is told without reading.
+    pub expires: Timestamp,
 }

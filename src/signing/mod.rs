@@ -75,18 +75,15 @@ impl Signer {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(realm)?.get(&number).cloned()
     }
 
-    /// Starts to sign, so that the signature is made while the commit is in flight. Dropping the
-    /// result, as after a lost commit, gives up the signature.
-    pub fn start(&self, issuer: &str, token: &AccessToken) -> Pending {
-        self.begin(issuer, token).unwrap_or_else(|error| Pending(State::Ready(Some(Err(error)))))
-    }
-
     /// The token as a compact JWS.
     pub async fn sign(&self, issuer: &str, token: &AccessToken) -> Result<String, SignError> {
-        self.start(issuer, token).await
+        self.start(issuer, token)?.await
     }
 
-    fn begin(&self, issuer: &str, token: &AccessToken) -> Result<Pending, SignError> {
+    /// Starts to sign, so that the signature is made while the commit is in flight; refused at once
+    /// where it can't be made, so that nothing is committed in vain. Dropping the result, as after a
+    /// lost commit, gives up the signature.
+    pub fn start(&self, issuer: &str, token: &AccessToken) -> Result<Pending, SignError> {
         let key = self.key(&token.realm, token.key).ok_or(SignError::NoSuchKey)?;
         let unsigned = jwt::signing_input(&key, issuer, token)?;
         if !key.is_slow() {

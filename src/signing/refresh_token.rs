@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::domain::ids::{RealmName, Sid};
+use crate::domain::time::Timestamp;
 use crate::domain::token::{RefreshToken, SessionSecret};
 
 /// Lets secret scanners find a leaked token.
@@ -16,7 +17,8 @@ const PREFIX: &str = "tar_";
 const ID: usize = 4;
 const SID: usize = 33;
 const SECRET: usize = 16;
-const PLAIN: usize = SID + SECRET + 8;
+const GENERATION: usize = 8;
+const PLAIN: usize = SID + SECRET + GENERATION + 8;
 const TAG: usize = 16;
 const SEALED: usize = ID + PLAIN + TAG;
 const TEXT: usize = PREFIX.len() + (SEALED * 4).div_ceil(3);
@@ -38,7 +40,7 @@ impl RefreshKey {
         Self { id: *id, key: LessSafeKey::new(key) }
     }
 
-    /// The token as text: 107 characters, and the same ones for the same token.
+    /// The token as text: 118 characters, and the same ones for the same token.
     ///
     /// The nonce is fixed: AES-GCM-SIV then reveals only that two texts are equal (RFC 8452,
     /// section 9), and equal they are to be.
@@ -46,11 +48,12 @@ impl RefreshKey {
         let mut plain = Zeroizing::new([0; PLAIN]);
         plain[..SID].copy_from_slice(&token.session.to_bytes());
         plain[SID..SID + SECRET].copy_from_slice(token.secret.expose());
-        plain[SID + SECRET..].copy_from_slice(&token.generation.to_be_bytes());
+        plain[SID + SECRET..][..GENERATION].copy_from_slice(&token.generation.to_be_bytes());
+        plain[SID + SECRET + GENERATION..].copy_from_slice(&token.expires.millis().to_be_bytes());
         let tag = self
             .key
             .seal_in_place_separate_tag(nonce(), Aad::from(bound_to(realm)), &mut plain[..])
-            .expect("57 bytes are far below what AES-GCM-SIV may seal");
+            .expect("65 bytes are far below what AES-GCM-SIV may seal");
         let sealed = [&self.id[..], &plain[..], tag.as_ref()].concat();
         let mut text = String::with_capacity(TEXT);
         text.push_str(PREFIX);
@@ -71,11 +74,13 @@ impl RefreshKey {
         }
         let plain = self.key.open_in_place(nonce(), Aad::from(bound_to(realm)), sealed).ok()?;
         let (sid, rest) = plain.split_first_chunk::<SID>()?;
-        let (secret, generation) = rest.split_first_chunk::<SECRET>()?;
+        let (secret, rest) = rest.split_first_chunk::<SECRET>()?;
+        let (generation, expires) = rest.split_first_chunk::<GENERATION>()?;
         Some(RefreshToken {
             session: Sid::from_bytes(sid),
             secret: SessionSecret::new(*secret),
-            generation: u64::from_be_bytes(*generation.first_chunk()?),
+            generation: u64::from_be_bytes(*generation),
+            expires: Timestamp::from_millis(i64::from_be_bytes(*expires.first_chunk()?)),
         })
     }
 }
@@ -112,7 +117,8 @@ mod tests {
 
     fn token(generation: u64) -> RefreshToken {
         let session = Sid { pepper_id: 1, subject: SubjectKey([2; 16]), session: SessionId([3; 16]) };
-        RefreshToken { session, secret: SessionSecret::new([4; 16]), generation }
+        let expires = Timestamp::from_seconds(1_800_000_000);
+        RefreshToken { session, secret: SessionSecret::new([4; 16]), generation, expires }
     }
 
     /// Computed by another implementation of AES-GCM-SIV. Clients hold such tokens for weeks: the
@@ -120,12 +126,11 @@ mod tests {
     #[test]
     fn the_format_stays() {
         let text = key(7).seal(&realm("a"), &token(5));
-        assert_eq!(text.len(), 107);
+        assert_eq!(text.len(), 118);
         assert_eq!(text, GOLDEN);
     }
 
-    const GOLDEN: &str =
-        "tar_BwcHB9TgGQQWrqmch0zapaAHENDO_UaQTaP9_WdGmj7RLUfKStyG0AYTL3QLMngUgX9WUF3s59nerHXlwPA6x6W87d5RmeoQ8Gcvg1M";
+    const GOLDEN: &str = "tar_BwcHB8kTdF_PCt34pkQhGO_OVS2Oal-gRBL8jTwRKhEWaAkTuSyby8auww-HOBklBKeaj_45KI6eX954M6tr2e2JdDwA_x8ui5hmMCp_O2yydSjGfg";
 
     #[test]
     fn another_key_realm_or_generation_is_another_text() {
@@ -143,7 +148,7 @@ mod tests {
     fn only_the_one_spelling_opens() {
         let text = key(7).seal(&realm("a"), &token(5));
         let body = &text[PREFIX.len()..];
-        // The last character carries four bits: the others must be zero.
+        // The last character carries bits beyond the last byte: they must be zero.
         let stray = format!("{}{}", &text[..TEXT - 1], if text.ends_with('B') { 'C' } else { 'B' });
         let spellings = [
             String::new(),
@@ -164,9 +169,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_sealed_opens(generation: u64, session: [u8; 16], secret: [u8; 16]) {
+        fn what_was_sealed_opens(generation: u64, session: [u8; 16], secret: [u8; 16], expires: i64) {
             let session = Sid { pepper_id: 9, subject: SubjectKey(session), session: SessionId(session) };
-            let token = RefreshToken { session, secret: SessionSecret::new(secret), generation };
+            let expires = Timestamp::from_millis(expires);
+            let token = RefreshToken { session, secret: SessionSecret::new(secret), generation, expires };
             let text = key(7).seal(&realm("a"), &token);
             prop_assert_eq!(&text, &key(7).seal(&realm("a"), &token));
             prop_assert_eq!(key(7).open(&realm("a"), &text), Some(token));
@@ -181,7 +187,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_text_never_panics(text: String, body in "tar_[A-Za-z0-9_=-]{100,105}") {
+        fn arbitrary_text_never_panics(text: String, body in "tar_[A-Za-z0-9_=-]{110,116}") {
             prop_assert_eq!(key(7).open(&realm("a"), &text), None);
             prop_assert_eq!(key(7).open(&realm("a"), &body), None);
         }

@@ -114,7 +114,10 @@ async fn overload_is_refused_at_once_and_passes() {
     let started: Vec<_> = (0..64).map(|_| signer.start("i", &token())).collect();
     let mut results = Vec::new();
     for pending in started {
-        results.push(pending.await);
+        results.push(match pending {
+            Ok(pending) => pending.await,
+            Err(refused) => Err(refused),
+        });
     }
     assert!(results[0].is_ok());
     assert!(results.iter().all(|result| matches!(result, Ok(_) | Err(SignError::Overloaded))));
@@ -126,7 +129,7 @@ async fn overload_is_refused_at_once_and_passes() {
 async fn a_signature_is_on_its_way_before_it_is_awaited() {
     let signer = Signer::new().expect("threads");
     signer.install(realm(), KeyNumber(1), key(Algorithm::Rs256));
-    let mut pending = signer.start("i", &token());
+    let mut pending = signer.start("i", &token()).expect("a place in the queue");
     let State::InPool(receiver) = &mut pending.0 else { panic!("RSA goes to the pool") };
     // Not polled by anyone: only a thread of the pool can fill it.
     while receiver.is_empty() {

@@ -93,13 +93,13 @@ impl RevocationIndex {
     pub fn apply(&self, update: &LogUpdate) {
         match update {
             LogUpdate::Snapshot { head, entries } => {
-                entries.iter().for_each(|entry| self.add(entry));
+                entries.iter().for_each(|entry| self.insert(entry));
                 // Not the later of the two: after a failover the log really is back at `head`, and
                 // what follows there has smaller numbers than what was lost.
                 self.advance(*head, |_| Some(*head));
             }
             LogUpdate::Entry { position, entry } => {
-                self.add(entry);
+                self.insert(entry);
                 // Before the snapshot, earlier entries are missing: no head yet.
                 self.advance(*position, |known| known.map(|known| known.max(*position)));
             }
@@ -215,7 +215,8 @@ impl RevocationIndex {
         self.len() == 0
     }
 
-    fn add(&self, entry: &RevocationEntry) {
+    /// Takes in one entry, wherever it stands in the log: the order does not matter.
+    pub fn insert(&self, entry: &RevocationEntry) {
         let until = Until::new(entry.until);
         match &entry.scope {
             RevocationScope::Token(random) => {

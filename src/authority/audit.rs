@@ -1,0 +1,52 @@
+//! What happened, as log events of the target `audit`: one line a fact or refusal. Session ids are
+//! written as ids, subjects and tokens never.
+
+use std::fmt::Write as _;
+
+use tracing::{info, warn};
+
+use crate::domain::fact::Fact;
+use crate::domain::ids::{RealmName, SessionId};
+
+use super::subjects::Committed;
+
+/// Logs a committed transition, or a refusal.
+pub(super) fn committed<A>(realm: &RealmName, committed: &Committed<A>) {
+    for fact in &committed.facts {
+        log(realm, fact);
+    }
+    if let Err(refusal) = &committed.answer {
+        info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
+    }
+}
+
+fn log(realm: &RealmName, fact: &Fact) {
+    let realm = realm.as_str();
+    match fact {
+        Fact::SessionOpened(session) => {
+            info!(target: "audit", realm, event = "session_opened", session = hex(*session));
+        }
+        Fact::SessionlessIssued => info!(target: "audit", realm, event = "sessionless_token_issued"),
+        Fact::Refreshed(session, generation) => {
+            info!(target: "audit", realm, event = "refreshed", session = hex(*session), generation);
+        }
+        Fact::RefreshRepeated(session, generation) => {
+            info!(target: "audit", realm, event = "refresh_repeated", session = hex(*session), generation);
+        }
+        Fact::HealedForward { session, stored, presented } => {
+            warn!(target: "audit", realm, event = "healed_forward", session = hex(*session), stored, presented);
+        }
+        Fact::SessionEnded { session, reason, .. } => {
+            info!(target: "audit", realm, event = "session_ended", session = hex(*session), reason = reason.name());
+        }
+        Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),
+        Fact::EpochRaised { epoch, .. } => info!(target: "audit", realm, event = "epoch_raised", epoch),
+    }
+}
+
+fn hex(session: SessionId) -> String {
+    session.0.iter().fold(String::with_capacity(32), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

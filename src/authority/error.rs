@@ -1,0 +1,80 @@
+//! Why a use case did not answer. How a reason is worded and coded outside is not known here.
+
+use std::sync::Arc;
+
+use crate::domain::ids::InvalidName;
+use crate::domain::refusal::Refusal;
+
+use super::ports::StoreError;
+
+/// The one error of the use cases.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A field of the request is not what it may be.
+    #[error("{field} {problem}")]
+    Invalid {
+        /// The field, as the API names it.
+        field: String,
+        /// What is allowed.
+        problem: String,
+    },
+    /// No such realm.
+    #[error("there is no realm {0:?}")]
+    UnknownRealm(String),
+    /// What was given is not a token of this realm.
+    #[error("not a token of this realm")]
+    MalformedToken,
+    /// More is asked for than can be done now; the same may be tried again.
+    #[error("too many requests are waiting")]
+    Overloaded,
+    /// The store did not answer; nothing was changed, and the same may be tried again.
+    #[error("the store is not available")]
+    StoreUnavailable(Arc<str>),
+    /// The store takes no more data.
+    #[error("the store is full")]
+    StoreFull(Arc<str>),
+    /// Nobody knows whether the change was made; the same may be tried again.
+    #[error("the outcome is unknown")]
+    OutcomeUnknown(Arc<str>),
+    /// The revocation log has not been read as far as was asked for.
+    #[error("not as fresh as was asked for")]
+    NotFresh,
+    /// The realm has no key that can sign.
+    #[error("the realm has no signing key")]
+    NoSigningKey,
+    /// A defect, or damaged data. The text is for the log only.
+    #[error("internal error")]
+    Internal(Arc<str>),
+}
+
+impl Error {
+    /// A field that is not what it may be.
+    pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// A defect.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        Self::Internal(cause.to_string().into())
+    }
+}
+
+impl From<InvalidName> for Error {
+    fn from(invalid: InvalidName) -> Self {
+        Self::invalid(invalid.what, invalid.problem)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(cause) => Self::StoreUnavailable(cause),
+            StoreError::OutcomeUnknown(cause) => Self::OutcomeUnknown(cause),
+            StoreError::Full(cause) => Self::StoreFull(cause),
+            StoreError::Corrupt(cause) => Self::Internal(cause),
+        }
+    }
+}

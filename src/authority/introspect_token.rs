@@ -1,0 +1,149 @@
+//! `IntrospectToken` (RFC 7662): is this token good, and what does it say. An outage is an error,
+//! never an inactive token.
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use crate::domain::ids::{Audience, Scope, Subject};
+use crate::domain::refresh::accepts;
+use crate::domain::revocation::Revision;
+use crate::domain::session::{Place, Session};
+use crate::domain::token::RefreshToken;
+use crate::verify::VerifiedToken;
+
+use super::{Authority, Error, Origin, Realm, is_cut_off};
+
+/// How fresh the answer must be.
+#[derive(Debug, Clone, Default)]
+pub enum Consistency {
+    /// What this instance knows now.
+    #[default]
+    MinimizeLatency,
+    /// As of this revision or later.
+    AtLeastAsFresh(Revision),
+    /// As the record says.
+    FullyConsistent,
+}
+
+/// What a caller asks.
+#[derive(Debug, Clone)]
+pub struct IntrospectToken {
+    /// Any string.
+    pub token: String,
+    /// The token must be for this audience.
+    pub required_audience: Option<Audience>,
+    /// The token must have all of these.
+    pub required_scope: Vec<Scope>,
+    /// How fresh the answer must be.
+    pub consistency: Consistency,
+}
+
+/// What an active token is.
+#[derive(Debug, Clone)]
+pub enum Active {
+    /// An access token, and what it says.
+    Access(Arc<VerifiedToken>),
+    /// A refresh token, and the session that it would continue.
+    Refresh(Box<ActiveRefresh>),
+}
+
+/// The session behind an active refresh token.
+#[derive(Debug, Clone)]
+pub struct ActiveRefresh {
+    /// Whose session it is.
+    pub subject: Subject,
+    /// The session.
+    pub session: Session,
+    /// Where the record stands.
+    pub place: Place,
+    /// The token's issuer, which is its audience too.
+    pub issuer: Arc<str>,
+}
+
+/// The answer and how fresh it is.
+#[derive(Debug, Clone)]
+pub struct Introspection {
+    /// `None`: not active, for whatever reason.
+    pub active: Option<Active>,
+    /// What this instance knew.
+    pub revision: Revision,
+}
+
+impl Authority {
+    /// Introspects an access or a refresh token.
+    pub async fn introspect_token(&self, realm: &str, request: &IntrospectToken) -> Result<Introspection, Error> {
+        let realm = self.realm(realm)?;
+        self.wait_for(&request.consistency).await?;
+        let revision = self.index.revision();
+        let active = match realm.refresh_key.open(&realm.policy.realm, &request.token) {
+            Some(token) => self.active_refresh(&realm, &token).await?,
+            None => self.active_access(&realm, request).await?,
+        };
+        Ok(Introspection { active: active.filter(|active| meets(active, request)), revision })
+    }
+
+    async fn wait_for(&self, consistency: &Consistency) -> Result<(), Error> {
+        match consistency {
+            Consistency::AtLeastAsFresh(revision) => {
+                self.index.covered(revision).await;
+                Ok(())
+            }
+            _ if self.index.is_complete() => Ok(()),
+            _ => Err(Error::NotFresh),
+        }
+    }
+
+    async fn active_access(&self, realm: &Realm, request: &IntrospectToken) -> Result<Option<Active>, Error> {
+        let token = match self.verifier.verify(&realm.policy.realm, &request.token, self.now()) {
+            Ok(token) => token,
+            Err(rejection) => {
+                debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "access token not active");
+                return Ok(None);
+            }
+        };
+        if matches!(request.consistency, Consistency::FullyConsistent) && !self.recorded(realm, &token).await? {
+            return Ok(None);
+        }
+        Ok(Some(Active::Access(token)))
+    }
+
+    /// Whether the record still stands behind an access token.
+    async fn recorded(&self, realm: &Realm, token: &VerifiedToken) -> Result<bool, Error> {
+        let now = self.now();
+        match Origin::of(token) {
+            Some(Origin::Session(sid)) => {
+                let record = self.subjects.read(&realm.record_key(sid.into())).await?;
+                let session = record.as_ref().and_then(|record| record.session(sid.session));
+                Ok(session.is_some_and(|session| now < session.ends() && token.id.epoch >= session.access_epoch))
+            }
+            Some(Origin::Subject(place)) => {
+                let record = self.subjects.read(&realm.record_key(place)).await?;
+                Ok(record.is_none_or(|record| token.id.epoch >= record.epoch))
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// A refresh token is active while the rules would answer it.
+    async fn active_refresh(&self, realm: &Realm, token: &RefreshToken) -> Result<Option<Active>, Error> {
+        let place = token.session.into();
+        let Some(record) = self.subjects.read(&realm.record_key(place)).await? else { return Ok(None) };
+        let now = self.now().max(record.changed);
+        let Some(session) = record.session(token.session.session) else { return Ok(None) };
+        if !accepts(session, token, now, &realm.policy) || is_cut_off(&self.index, &realm.policy.realm, session) {
+            return Ok(None);
+        }
+        let (session, issuer) = (session.clone(), realm.issuer.clone());
+        Ok(Some(Active::Refresh(Box::new(ActiveRefresh { subject: record.subject, session, place, issuer }))))
+    }
+}
+
+fn meets(active: &Active, request: &IntrospectToken) -> bool {
+    let (audience, scope): (Vec<&str>, &[Scope]) = match active {
+        Active::Access(token) => (token.audience.iter().map(Audience::as_str).collect(), &token.scope),
+        Active::Refresh(refresh) => (vec![&refresh.issuer], &refresh.session.scope),
+    };
+    request.required_audience.as_ref().is_none_or(|required| audience.contains(&required.as_str()))
+        && request.required_scope.iter().all(|required| scope.contains(required))
+}

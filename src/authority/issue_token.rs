@@ -1,0 +1,74 @@
+//! `IssueToken`: a login becomes a session with its first pair of tokens, or one token without one.
+
+use crate::domain::claims::Claims;
+use crate::domain::ids::{Audience, ClientId, Scope, Subject};
+use crate::domain::open_session::{Login, issue_sessionless, open_session};
+use crate::domain::policy::Lifetime;
+use crate::domain::refusal::Refusal;
+use crate::domain::session::Device;
+use crate::domain::token::Confirmation;
+
+use super::{Authority, Error, Realm, Tokens};
+
+/// What a caller asks for; names are parsed, defaults not yet filled in.
+#[derive(Debug, Clone)]
+pub struct IssueToken {
+    /// Who logged in.
+    pub subject: Subject,
+    /// Through which client; the realm may have a default.
+    pub client: Option<ClientId>,
+    /// What the tokens are for; empty: the realm's default.
+    pub audience: Vec<Audience>,
+    /// What they may do.
+    pub scope: Vec<Scope>,
+    /// Unregistered claims.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Where.
+    pub device: Device,
+    /// For how long.
+    pub lifetime: Lifetime,
+    /// The key to bind the tokens to.
+    pub confirmation: Option<Confirmation>,
+    /// Whether a session is wanted.
+    pub kind: IssueKind,
+}
+
+/// Whether a login opens a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IssueKind {
+    /// A session, with a refresh token.
+    Session,
+    /// An access token alone.
+    Sessionless,
+}
+
+impl Authority {
+    /// Issues tokens for a subject whose identity the caller vouches for.
+    pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<Tokens, Error> {
+        let realm = self.realm(realm)?;
+        let kind = request.kind;
+        let login = login(&realm, request)?;
+        let place = realm.place(&login.subject);
+        self.grant(realm, place, move |record, context| match kind {
+            IssueKind::Session => open_session(record, &login, context),
+            IssueKind::Sessionless => issue_sessionless(record, &login, context),
+        })
+        .await
+    }
+}
+
+fn login(realm: &Realm, request: IssueToken) -> Result<Login, Error> {
+    let policy = &realm.policy;
+    let client = request.client.or_else(|| policy.default_client.clone());
+    let claims = Claims::new(request.claims).map_err(Refusal::from)?;
+    Ok(Login {
+        subject: request.subject,
+        client: client.ok_or_else(|| Error::invalid("client_id", "must be given in this realm"))?,
+        audience: if request.audience.is_empty() { vec![policy.default_audience.clone()] } else { request.audience },
+        scope: request.scope,
+        claims,
+        device: request.device,
+        lifetime: request.lifetime,
+        confirmation: request.confirmation,
+    })
+}

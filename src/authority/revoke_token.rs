@@ -1,0 +1,44 @@
+//! `RevokeToken` (RFC 7009): any token of a session ends the session. Idempotent: a token that is
+//! not valid is not an error, since its purpose is served; a store that fails is one.
+
+use crate::domain::end_session::{end_session, revoke_token};
+use crate::domain::ids::Sid;
+use crate::domain::revocation::Revision;
+
+use super::{Authority, Error, Origin};
+
+impl Authority {
+    /// Ends what the token belongs to. The revision proves it.
+    pub async fn revoke_token(&self, realm: &str, token: &str) -> Result<Revision, Error> {
+        let name = realm;
+        let realm = self.realm(realm)?;
+        if let Some(refresh) = realm.refresh_key.open(&realm.policy.realm, token) {
+            return self.end(name, refresh.session).await;
+        }
+        // Expired tokens too: their session may live on.
+        let Ok(token) = self.verifier.authenticate(&realm.policy.realm, token) else {
+            return Ok(self.index.revision());
+        };
+        match Origin::of(&token) {
+            Some(Origin::Session(sid)) => self.end(name, sid).await,
+            Some(Origin::Subject(place)) if self.now() < token.expires => {
+                let (owner, random, expires) = (token.subject.clone(), token.id.random, token.expires);
+                let committed = self
+                    .change(&realm, place, move |record, context| {
+                        revoke_token(record, &owner, random, expires, context)
+                    })
+                    .await?;
+                Ok(committed.revision.unwrap_or_else(|| self.index.revision()))
+            }
+            _ => Ok(self.index.revision()),
+        }
+    }
+
+    /// Ends one session.
+    pub(super) async fn end(&self, realm: &str, sid: Sid) -> Result<Revision, Error> {
+        let realm = self.realm(realm)?;
+        let committed =
+            self.change(&realm, sid.into(), move |record, context| end_session(record, sid.session, context)).await?;
+        Ok(committed.revision.unwrap_or_else(|| self.index.revision()))
+    }
+}

@@ -1,0 +1,79 @@
+//! A subject's sessions: listed, ended one by one or all at once.
+
+use crate::domain::end_session::end_all;
+use crate::domain::ids::{SessionId, Sid, Subject};
+use crate::domain::revocation::Revision;
+use crate::domain::session::{Place, Session};
+use crate::domain::subject::SubjectRecord;
+
+use super::{Authority, Error, is_cut_off};
+
+/// The live sessions of a subject.
+#[derive(Debug)]
+pub struct Sessions {
+    /// Where their record stands.
+    pub place: Place,
+    /// Whose they are.
+    pub subject: Subject,
+    /// Oldest first.
+    pub sessions: Vec<Session>,
+}
+
+/// Some of them.
+#[derive(Debug)]
+pub struct Page<'a> {
+    /// At most as many as were asked for.
+    pub sessions: &'a [Session],
+    /// The last of them, if more follow.
+    pub next: Option<SessionId>,
+}
+
+impl Sessions {
+    /// The sessions after one of them. If that one has ended meanwhile, from the start: to see some
+    /// twice is better than to miss one.
+    pub fn page(&self, after: Option<SessionId>, size: usize) -> Page<'_> {
+        let start = after.and_then(|after| self.sessions.iter().position(|session| session.id == after));
+        let rest = &self.sessions[start.map_or(0, |position| position + 1)..];
+        let sessions = &rest[..size.min(rest.len())];
+        let next = if sessions.len() < rest.len() { sessions.last().map(|session| session.id) } else { None };
+        Page { sessions, next }
+    }
+}
+
+impl Authority {
+    /// The subject's live sessions.
+    pub async fn list_sessions(&self, realm: &str, subject: Subject) -> Result<Sessions, Error> {
+        let realm = self.realm(realm)?;
+        let place = realm.place(&subject);
+        let record = self.subjects.read(&realm.record_key(place)).await?;
+        let live = record.iter().flat_map(|record| record.live(self.now()));
+        let standing = live.filter(|session| !is_cut_off(&self.index, &realm.policy.realm, session));
+        Ok(Sessions { place, subject, sessions: standing.cloned().collect() })
+    }
+
+    /// Ends one session with all its tokens.
+    pub async fn revoke_session(&self, realm: &str, session: Sid) -> Result<Revision, Error> {
+        self.end(realm, session).await
+    }
+
+    /// Ends the subject's sessions but one, and its tokens without a session; how many, and proof.
+    pub async fn revoke_all_sessions(
+        &self,
+        realm: &str,
+        subject: Subject,
+        except: Option<Sid>,
+    ) -> Result<(usize, Revision), Error> {
+        let realm = self.realm(realm)?;
+        let place = realm.place(&subject);
+        if except.is_some_and(|except| Place::from(except) != place) {
+            return Err(Error::invalid("except_session_id", "must be a session of the subject"));
+        }
+        let except = except.map(|sid| sid.session);
+        let committed = self
+            .change(&realm, place, move |record: Option<&SubjectRecord>, context| {
+                end_all(record, &subject, except, context)
+            })
+            .await?;
+        Ok((committed.answer?, committed.revision.unwrap_or_else(|| self.index.revision())))
+    }
+}

@@ -1,0 +1,239 @@
+//! The only way to change a subject's record: transitions of one subject queue here and fold into
+//! one load, n transitions, one commit. Knows nothing of what a transition decides.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::domain::fact::Fact;
+use crate::domain::ids::SubjectKey;
+use crate::domain::refusal::Refusal;
+use crate::domain::revocation::Revision;
+use crate::domain::subject::SubjectRecord;
+use crate::domain::transition::Decision;
+use crate::tasks::Tasks;
+use crate::verify::revocations::RevocationIndex;
+
+use super::error::Error;
+use super::persisted;
+use super::ports::{Commit, Entropy, Outcome, RecordKey, Store, StoreError, Version};
+
+/// The most requests for one subject that wait; one more is answered OVERLOADED.
+const MAX_WAITING: usize = 1_024;
+/// How often a commit that lost a race against another process is decided anew.
+const MAX_CONFLICTS: usize = 16;
+/// How often a commit whose outcome is unknown is sent again.
+const MAX_RESENDS: usize = 2;
+
+/// The subjects' records.
+#[derive(Debug, Clone)]
+pub struct Subjects(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    index: Arc<RevocationIndex>,
+    entropy: Arc<dyn Entropy>,
+    tasks: Tasks,
+    /// An entry exists exactly while a task works on that record.
+    queues: Mutex<HashMap<RecordKey, Vec<Box<dyn Job>>>>,
+}
+
+/// What a transition led to, committed.
+#[derive(Debug)]
+pub struct Committed<A> {
+    /// The rules' answer.
+    pub answer: Result<A, Refusal>,
+    /// What happened.
+    pub facts: Vec<Fact>,
+    /// Covers the revocations among it; `None` where nothing was written.
+    pub revision: Option<Revision>,
+}
+
+impl Subjects {
+    /// Over a store.
+    pub fn new(store: Arc<dyn Store>, index: Arc<RevocationIndex>, entropy: Arc<dyn Entropy>, tasks: Tasks) -> Self {
+        Self(Arc::new(Inner { store, index, entropy, tasks, queues: Mutex::new(HashMap::new()) }))
+    }
+
+    /// Reads a record.
+    pub async fn read(&self, key: &RecordKey) -> Result<Option<SubjectRecord>, Error> {
+        Ok(self.0.load(key).await?.0)
+    }
+
+    /// Runs a transition and commits what it decides. It may run several times, each on a newer
+    /// record; only the last run counts. The commit goes on if the caller goes away.
+    pub async fn change<A: Send + 'static>(
+        &self,
+        key: RecordKey,
+        subject: SubjectKey,
+        transition: impl FnMut(Option<&SubjectRecord>) -> Decision<A> + Send + 'static,
+    ) -> Result<Committed<A>, Error> {
+        let (done, outcome) = oneshot::channel();
+        let job = Waiting { subject, transition, decision: None, done };
+        self.enqueue(key, Box::new(job))?;
+        outcome.await.map_err(|_| Error::internal("the task of a subject ended early"))?
+    }
+
+    fn enqueue(&self, key: RecordKey, job: Box<dyn Job>) -> Result<(), Error> {
+        let mut queues = self.0.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = queues.get_mut(&key) {
+            if waiting.len() >= MAX_WAITING {
+                return Err(Error::Overloaded);
+            }
+            waiting.push(job);
+            return Ok(());
+        }
+        queues.insert(key.clone(), vec![job]);
+        drop(queues);
+        let inner = Arc::clone(&self.0);
+        self.0.tasks.spawn(async move { inner.work(key).await });
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Works until nobody waits for this record.
+    async fn work(&self, key: RecordKey) {
+        loop {
+            let jobs = {
+                let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+                match queues.get_mut(&key) {
+                    Some(waiting) if !waiting.is_empty() => std::mem::take(waiting),
+                    _ => {
+                        queues.remove(&key);
+                        return;
+                    }
+                }
+            };
+            self.fold(&key, jobs).await;
+        }
+    }
+
+    async fn fold(&self, key: &RecordKey, mut jobs: Vec<Box<dyn Job>>) {
+        let outcome = self.commit_all(key, &mut jobs).await;
+        for job in jobs {
+            job.finish(outcome.clone());
+        }
+    }
+
+    async fn commit_all(&self, key: &RecordKey, jobs: &mut [Box<dyn Job>]) -> Result<Option<Revision>, Error> {
+        for _ in 0..MAX_CONFLICTS {
+            let (record, expected) = self.load(key).await?;
+            let mut current = record;
+            let mut changed = false;
+            let mut revocations = Vec::new();
+            for job in jobs.iter_mut() {
+                if let Some(record) = job.decide(current.as_ref(), &mut revocations) {
+                    current = Some(record);
+                    changed = true;
+                }
+            }
+            let Some(record) = current.filter(|_| changed) else { return Ok(None) };
+            let commit = Commit {
+                id: self.version(),
+                key: key.clone(),
+                expected,
+                bytes: persisted::encode(&record),
+                expires: Some(record.expires()),
+                revocations,
+            };
+            if let Outcome::Committed(revision) = self.send(&commit).await? {
+                // Before anybody is answered: after a revocation's answer no token may pass here.
+                for entry in &commit.revocations {
+                    self.index.insert(entry);
+                }
+                return Ok(Some(revision));
+            }
+        }
+        Err(Error::Overloaded)
+    }
+
+    async fn load(&self, key: &RecordKey) -> Result<(Option<SubjectRecord>, Option<Version>), Error> {
+        let Some(stored) = self.store.load(key).await? else { return Ok((None, None)) };
+        let record = persisted::decode(&stored.bytes).map_err(Error::internal)?;
+        Ok((Some(record), Some(stored.version)))
+    }
+
+    /// Sends a commit; one whose outcome is unknown is sent again as it is, which its id makes harmless.
+    async fn send(&self, commit: &Commit) -> Result<Outcome, Error> {
+        for _ in 0..MAX_RESENDS {
+            match self.store.commit(commit).await {
+                Err(StoreError::OutcomeUnknown(_)) => {}
+                other => return Ok(other?),
+            }
+        }
+        match self.store.commit(commit).await {
+            // The first try may have been written, whatever the last one says.
+            Err(StoreError::Unavailable(cause)) => Err(Error::OutcomeUnknown(cause)),
+            other => Ok(other?),
+        }
+    }
+
+    fn version(&self) -> Version {
+        let mut id = [0; 16];
+        self.entropy.fill(&mut id);
+        Version(id)
+    }
+}
+
+/// A request that waits for its turn, its answer's type forgotten.
+trait Job: Send {
+    /// Decides on this record; adds the revocations that follow.
+    fn decide(
+        &mut self,
+        record: Option<&SubjectRecord>,
+        revocations: &mut Vec<crate::domain::revocation::RevocationEntry>,
+    ) -> Option<SubjectRecord>;
+
+    /// Tells the one who waits.
+    fn finish(self: Box<Self>, outcome: Result<Option<Revision>, Error>);
+}
+
+struct Waiting<A, T> {
+    subject: SubjectKey,
+    transition: T,
+    decision: Option<(Result<A, Refusal>, Vec<Fact>, Written)>,
+    done: oneshot::Sender<Result<Committed<A>, Error>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+}
+
+impl<A, T> Job for Waiting<A, T>
+where
+    A: Send + 'static,
+    T: FnMut(Option<&SubjectRecord>) -> Decision<A> + Send,
+{
+    fn decide(
+        &mut self,
+        record: Option<&SubjectRecord>,
+        revocations: &mut Vec<crate::domain::revocation::RevocationEntry>,
+    ) -> Option<SubjectRecord> {
+        let Decision { answer, record, facts } = (self.transition)(record);
+        revocations.extend(facts.iter().filter_map(|fact| fact.revocation(self.subject)));
+        let written = if record.is_some() { Written::Yes } else { Written::No };
+        self.decision = Some((answer, facts, written));
+        record
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<Option<Revision>, Error>) {
+        let Some((answer, facts, written)) = self.decision else {
+            let error = outcome.err().unwrap_or_else(|| Error::internal("a transition did not run"));
+            let _ = self.done.send(Err(error));
+            return;
+        };
+        let revision = |revision: Option<Revision>| revision.filter(|_| written == Written::Yes);
+        let _ = self.done.send(outcome.map(|committed| Committed { answer, facts, revision: revision(committed) }));
+    }
+}
+
+impl std::fmt::Debug for dyn Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}

@@ -1,0 +1,24 @@
+//! The gRPC edge: decodes a request, calls a use case, encodes the answer. No rules live here.
+
+use tonic::{Request, Status};
+
+mod session_service;
+mod status;
+mod token_service;
+mod validate;
+mod wire;
+
+pub use session_service::Sessions;
+pub use token_service::Tokens;
+
+use crate::proto::v1::ErrorReason;
+
+/// The message of a request that keeps the rules of its `.proto` file.
+#[expect(clippy::result_large_err, reason = "tonic's handlers answer with a Status")]
+fn checked<T: validate::Validate>(request: Request<T>) -> Result<T, Status> {
+    let message = request.into_inner();
+    match validate::check(&message) {
+        Ok(()) => Ok(message),
+        Err(violations) => Err(status::invalid(ErrorReason::InvalidRequest, violations)),
+    }
+}

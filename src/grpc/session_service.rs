@@ -1,0 +1,134 @@
+//! `token_authority.v1.SessionService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::authority::{Authority, Error};
+use crate::domain::ids::{Sid, Subject};
+use crate::proto::v1;
+use crate::proto::v1::session_service_server::SessionService;
+
+use super::status::{status, unimplemented};
+use super::{checked, wire};
+
+/// Sessions a page unless the caller asks for another number.
+const DEFAULT_PAGE: usize = 100;
+
+/// Serves `SessionService`.
+#[derive(Debug, Clone)]
+pub struct Sessions(Arc<Authority>);
+
+impl Sessions {
+    /// For an authority.
+    pub fn new(authority: Arc<Authority>) -> Self {
+        Self(authority)
+    }
+}
+
+#[async_trait]
+impl SessionService for Sessions {
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let request = checked(request)?;
+        let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(Sid::parse(token).map_err(|_| {
+                status(Error::invalid("page_token", "must be the next_page_token of an earlier answer, or empty"))
+            })?),
+        };
+        let listed = self.0.list_sessions(&request.realm, subject).await.map_err(status)?;
+        let size = usize::try_from(request.page_size).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE);
+        let page = listed.page(after.map(|sid| sid.session), size);
+        Ok(Response::new(v1::ListSessionsResponse {
+            sessions: page
+                .sessions
+                .iter()
+                .map(|session| wire::session(session, listed.place, &listed.subject))
+                .collect(),
+            next_page_token: page.next.map(|id| listed.place.sid(id).to_string()).unwrap_or_default(),
+        }))
+    }
+
+    async fn revoke_session(
+        &self,
+        request: Request<v1::RevokeSessionRequest>,
+    ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
+        let request = checked(request)?;
+        let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
+        let revision = self.0.revoke_session(&request.realm, session).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeSessionResponse { revision: revision.to_string() }))
+    }
+
+    async fn revoke_all_sessions(
+        &self,
+        request: Request<v1::RevokeAllSessionsRequest>,
+    ) -> Result<Response<v1::RevokeAllSessionsResponse>, Status> {
+        let request = checked(request)?;
+        let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
+        let except = match request.except_session_id.as_str() {
+            "" => None,
+            text => {
+                Some(Sid::parse(text).map_err(|invalid| status(Error::invalid("except_session_id", invalid.problem)))?)
+            }
+        };
+        let (count, revision) = self.0.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeAllSessionsResponse {
+            revoked_count: i32::try_from(count).unwrap_or(i32::MAX),
+            revision: revision.to_string(),
+        }))
+    }
+
+    async fn get_session(&self, _: Request<v1::GetSessionRequest>) -> Result<Response<v1::GetSessionResponse>, Status> {
+        Err(unimplemented("GetSession"))
+    }
+
+    async fn update_session_claims(
+        &self,
+        _: Request<v1::UpdateSessionClaimsRequest>,
+    ) -> Result<Response<v1::UpdateSessionClaimsResponse>, Status> {
+        Err(unimplemented("UpdateSessionClaims"))
+    }
+
+    type WatchSessionsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionsResponse, Status>> + Send>>;
+
+    async fn watch_sessions(
+        &self,
+        _: Request<v1::WatchSessionsRequest>,
+    ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+        Err(unimplemented("WatchSessions"))
+    }
+
+    async fn list_devices(
+        &self,
+        _: Request<v1::ListDevicesRequest>,
+    ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        Err(unimplemented("ListDevices"))
+    }
+
+    async fn trust_device(
+        &self,
+        _: Request<v1::TrustDeviceRequest>,
+    ) -> Result<Response<v1::TrustDeviceResponse>, Status> {
+        Err(unimplemented("TrustDevice"))
+    }
+
+    async fn forget_device(
+        &self,
+        _: Request<v1::ForgetDeviceRequest>,
+    ) -> Result<Response<v1::ForgetDeviceResponse>, Status> {
+        Err(unimplemented("ForgetDevice"))
+    }
+
+    async fn erase_subject(
+        &self,
+        _: Request<v1::EraseSubjectRequest>,
+    ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
+        Err(unimplemented("EraseSubject"))
+    }
+}

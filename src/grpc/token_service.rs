@@ -1,0 +1,232 @@
+//! `token_authority.v1.TokenService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection};
+use crate::authority::issue_token::{IssueKind, IssueToken};
+use crate::authority::refresh_token::RefreshToken;
+use crate::authority::{Authority, Error};
+use crate::domain::ids::{Audience, Scope, Subject};
+use crate::domain::policy::Lifetime;
+use crate::proto::v1::token_service_server::TokenService;
+use crate::proto::v1::{self, TokenKind};
+use crate::verify::VerifiedToken;
+
+use super::status::{status, unimplemented};
+use super::{checked, wire};
+
+/// Serves `TokenService`.
+#[derive(Debug, Clone)]
+pub struct Tokens(Arc<Authority>);
+
+impl Tokens {
+    /// For an authority.
+    pub fn new(authority: Arc<Authority>) -> Self {
+        Self(authority)
+    }
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[async_trait]
+impl TokenService for Tokens {
+    async fn issue_token(
+        &self,
+        request: Request<v1::IssueTokenRequest>,
+    ) -> Result<Response<v1::IssueTokenResponse>, Status> {
+        let request = checked(request)?;
+        let realm = request.realm.clone();
+        let request = issue(request).map_err(status)?;
+        let tokens = self.0.issue_token(&realm, request).await.map_err(status)?;
+        Ok(Response::new(v1::IssueTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
+    }
+
+    async fn refresh_token(
+        &self,
+        request: Request<v1::RefreshTokenRequest>,
+    ) -> Result<Response<v1::RefreshTokenResponse>, Status> {
+        let request = checked(request)?;
+        let realm = request.realm.clone();
+        let request = refresh(request).map_err(status)?;
+        let tokens = self.0.refresh_token(&realm, request).await.map_err(status)?;
+        Ok(Response::new(v1::RefreshTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
+    }
+
+    async fn introspect_token(
+        &self,
+        request: Request<v1::IntrospectTokenRequest>,
+    ) -> Result<Response<v1::IntrospectTokenResponse>, Status> {
+        let request = checked(request)?;
+        let realm = request.realm.clone();
+        let request = introspect(request).map_err(status)?;
+        let answer = self.0.introspect_token(&realm, &request).await.map_err(status)?;
+        Ok(Response::new(introspection(answer)))
+    }
+
+    async fn revoke_token(
+        &self,
+        request: Request<v1::RevokeTokenRequest>,
+    ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
+        let request = checked(request)?;
+        let revision = self.0.revoke_token(&request.realm, &request.token).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeTokenResponse { revision: revision.to_string() }))
+    }
+
+    async fn get_jwks(&self, request: Request<v1::GetJwksRequest>) -> Result<Response<v1::GetJwksResponse>, Status> {
+        let request = checked(request)?;
+        let keys = self.0.json_web_keys(&request.realm).map_err(status)?;
+        let jwks_json = self.0.json_web_key_set(&request.realm).map_err(status)?;
+        Ok(Response::new(v1::GetJwksResponse { jwks_json, keys: keys.iter().map(json_web_key).collect() }))
+    }
+
+    async fn batch_introspect_tokens(
+        &self,
+        _: Request<v1::BatchIntrospectTokensRequest>,
+    ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
+        Err(unimplemented("BatchIntrospectTokens"))
+    }
+
+    async fn batch_revoke_tokens(
+        &self,
+        _: Request<v1::BatchRevokeTokensRequest>,
+    ) -> Result<Response<v1::BatchRevokeTokensResponse>, Status> {
+        Err(unimplemented("BatchRevokeTokens"))
+    }
+
+    async fn revoke_client(
+        &self,
+        _: Request<v1::RevokeClientRequest>,
+    ) -> Result<Response<v1::RevokeClientResponse>, Status> {
+        Err(unimplemented("RevokeClient"))
+    }
+
+    async fn revoke_realm(
+        &self,
+        _: Request<v1::RevokeRealmRequest>,
+    ) -> Result<Response<v1::RevokeRealmResponse>, Status> {
+        Err(unimplemented("RevokeRealm"))
+    }
+
+    type WatchJwksStream = Answers<v1::WatchJwksResponse>;
+
+    async fn watch_jwks(&self, _: Request<v1::WatchJwksRequest>) -> Result<Response<Self::WatchJwksStream>, Status> {
+        Err(unimplemented("WatchJwks"))
+    }
+
+    type WatchRevocationsStream = Answers<v1::WatchRevocationsResponse>;
+
+    async fn watch_revocations(
+        &self,
+        _: Request<v1::WatchRevocationsRequest>,
+    ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
+        Err(unimplemented("WatchRevocations"))
+    }
+}
+
+fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
+    Ok(IssueToken {
+        subject: Subject::parse(&request.subject)?,
+        client: wire::client(&request.client_id)?,
+        audience: wire::names("audience", &request.audience, Audience::parse)?,
+        scope: wire::names("scope", &request.scope, Scope::parse)?,
+        claims: wire::members(request.claims)?,
+        device: wire::device(request.device)?,
+        lifetime: if request.remember_me { Lifetime::Remembered } else { Lifetime::Standard },
+        confirmation: wire::confirmation(request.confirmation)?,
+        kind: if request.without_session { IssueKind::Sessionless } else { IssueKind::Session },
+    })
+}
+
+fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
+    Ok(RefreshToken {
+        client: wire::client(&request.client_id)?,
+        scope: wire::names("scope", &request.scope, Scope::parse)?,
+        audience: wire::names("audience", &request.audience, Audience::parse)?,
+        confirmation: wire::confirmation(request.confirmation)?,
+        refresh_token: request.refresh_token,
+    })
+}
+
+fn introspect(request: v1::IntrospectTokenRequest) -> Result<IntrospectToken, Error> {
+    let required = &request.required_audience;
+    Ok(IntrospectToken {
+        required_audience: if required.is_empty() {
+            None
+        } else {
+            let parsed = Audience::parse(required);
+            Some(parsed.map_err(|invalid| Error::invalid("required_audience", invalid.problem))?)
+        },
+        required_scope: wire::names("required_scope", &request.required_scope, Scope::parse)?,
+        consistency: wire::consistency(request.consistency)?,
+        token: request.token,
+    })
+}
+
+/// An inactive token answers `active = false` and nothing else (RFC 7662, section 2.2).
+fn introspection(answer: Introspection) -> v1::IntrospectTokenResponse {
+    let revision = answer.revision.to_string();
+    match answer.active {
+        None => v1::IntrospectTokenResponse::default(),
+        Some(Active::Access(token)) => access(&token, revision),
+        Some(Active::Refresh(refresh)) => refresh_answer(&refresh, revision),
+    }
+}
+
+fn access(token: &VerifiedToken, revision: String) -> v1::IntrospectTokenResponse {
+    v1::IntrospectTokenResponse {
+        active: true,
+        token_kind: TokenKind::Access.into(),
+        subject: token.subject.as_str().to_owned(),
+        client_id: token.client.to_string(),
+        issuer: token.issuer.clone(),
+        audience: wire::texts(&token.audience),
+        scope: wire::texts(&token.scope),
+        session_id: token.session.map(|sid| sid.to_string()).unwrap_or_default(),
+        token_id: token.id.to_string(),
+        issue_time: wire::time(token.issued),
+        expire_time: wire::time(token.expires),
+        claims: Some(wire::claims_message(&token.claims)),
+        confirmation: token.confirmation.as_ref().map(wire::confirmation_message),
+        revision,
+    }
+}
+
+fn refresh_answer(refresh: &ActiveRefresh, revision: String) -> v1::IntrospectTokenResponse {
+    let session = &refresh.session;
+    v1::IntrospectTokenResponse {
+        active: true,
+        token_kind: TokenKind::Refresh.into(),
+        subject: refresh.subject.as_str().to_owned(),
+        client_id: session.client.to_string(),
+        issuer: refresh.issuer.to_string(),
+        audience: vec![refresh.issuer.to_string()],
+        scope: wire::texts(&session.scope),
+        session_id: refresh.place.sid(session.id).to_string(),
+        token_id: String::new(),
+        issue_time: wire::time(session.refreshed),
+        expire_time: wire::time(session.ends()),
+        claims: Some(wire::claims_message(session.claims.members())),
+        confirmation: session.confirmation.as_ref().map(wire::confirmation_message),
+        revision,
+    }
+}
+
+fn json_web_key(key: &Value) -> v1::JsonWebKey {
+    let member = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    v1::JsonWebKey {
+        kty: member("kty"),
+        kid: member("kid"),
+        alg: member("alg"),
+        r#use: member("use"),
+        n: member("n"),
+        e: member("e"),
+        crv: member("crv"),
+        x: member("x"),
+        y: member("y"),
+    }
+}
