@@ -39,6 +39,13 @@ fn log(realm: &RealmName, fact: &Fact) {
         Fact::SessionEnded { session, reason, .. } => {
             info!(target: "audit", realm, event = "session_ended", session = hex(*session), reason = reason.name());
         }
+        Fact::ClaimsUpdated(session) => {
+            info!(target: "audit", realm, event = "claims_updated", session = hex(*session))
+        }
+        Fact::AccessEnded { session, .. } => {
+            info!(target: "audit", realm, event = "access_tokens_ended", session = hex(*session));
+        }
+        Fact::SubjectErased => info!(target: "audit", realm, event = "subject_erased"),
         Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),
         Fact::EpochRaised { epoch, .. } => info!(target: "audit", realm, event = "epoch_raised", epoch),
     }

@@ -130,12 +130,14 @@ impl Authority {
         let place = token.session.into();
         let Some(record) = self.subjects.read(&realm.record_key(place)).await? else { return Ok(None) };
         let now = self.now().max(record.changed);
-        let Some(session) = record.session(token.session.session) else { return Ok(None) };
+        let (Some(session), Some(subject)) = (record.session(token.session.session), record.subject.clone()) else {
+            return Ok(None);
+        };
         if !accepts(session, token, now, &realm.policy) || is_cut_off(&self.index, &realm.policy.realm, session) {
             return Ok(None);
         }
         let (session, issuer) = (session.clone(), realm.issuer.clone());
-        Ok(Some(Active::Refresh(Box::new(ActiveRefresh { subject: record.subject, session, place, issuer }))))
+        Ok(Some(Active::Refresh(Box::new(ActiveRefresh { subject, session, place, issuer }))))
     }
 }
 

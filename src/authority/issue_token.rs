@@ -6,6 +6,7 @@ use crate::domain::open_session::{Login, issue_sessionless, open_session};
 use crate::domain::policy::Lifetime;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::Device;
+use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
 use super::{Authority, Error, Realm, Tokens};
@@ -31,6 +32,8 @@ pub struct IssueToken {
     pub confirmation: Option<Confirmation>,
     /// Whether a session is wanted.
     pub kind: IssueKind,
+    /// Names the request, so that it can be repeated.
+    pub request_id: Option<RequestId>,
 }
 
 /// Whether a login opens a session.
@@ -40,6 +43,16 @@ pub enum IssueKind {
     Session,
     /// An access token alone.
     Sessionless,
+}
+
+/// A request id as the record keeps it: digests, since both may hold personal data.
+pub fn request_id(name: &str, content: &[u8]) -> RequestId {
+    let digest = |bytes: &[u8]| {
+        let mut cut = [0; 16];
+        cut.copy_from_slice(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref()[..16]);
+        cut
+    };
+    RequestId { name: digest(name.as_bytes()), content: digest(content) }
 }
 
 impl Authority {
@@ -70,5 +83,6 @@ fn login(realm: &Realm, request: IssueToken) -> Result<Login, Error> {
         device: request.device,
         lifetime: request.lifetime,
         confirmation: request.confirmation,
+        request_id: request.request_id,
     })
 }

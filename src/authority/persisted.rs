@@ -7,7 +7,7 @@ use crate::domain::claims::Claims;
 use crate::domain::fact::EndReason;
 use crate::domain::ids::{Audience, ClientId, DeviceId, InvalidName, KeyNumber, Scope, SessionId, Subject};
 use crate::domain::session::{AccessStamp, Device, Session};
-use crate::domain::subject::{EndedSession, SubjectRecord};
+use crate::domain::subject::{EndedSession, NamedRequest, RequestId, SubjectRecord};
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Confirmation, SessionSecret};
 
@@ -46,6 +46,8 @@ struct RecordV1 {
     sessions: Vec<SessionV1>,
     #[prost(message, repeated, tag = "7")]
     ended: Vec<EndedV1>,
+    #[prost(message, repeated, tag = "8")]
+    requests: Vec<RequestV1>,
 }
 
 /// Times but `created` are milliseconds after `created`: shorter as varints.
@@ -83,6 +85,8 @@ struct SessionV1 {
     access_epoch: u32,
     #[prost(message, optional, tag = "16")]
     access: Option<AccessV1>,
+    #[prost(string, optional, tag = "17")]
+    next_claims_json: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -100,6 +104,8 @@ struct AccessV1 {
     scope: Option<NamesV1>,
     #[prost(message, optional, tag = "6")]
     audience: Option<NamesV1>,
+    #[prost(uint32, tag = "7")]
+    epoch: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -131,6 +137,18 @@ struct ConfirmationV1 {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct RequestV1 {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    content: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    session: Vec<u8>,
+    #[prost(int64, tag = "4")]
+    time: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct EndedV1 {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
@@ -142,12 +160,13 @@ struct EndedV1 {
 pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
     RecordV1 {
         format: FORMAT,
-        subject: record.subject.as_str().to_owned(),
+        subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
         epoch: record.epoch,
         keep_until: record.keep_until.millis(),
         changed: record.changed.millis(),
         sessions: record.sessions.iter().map(encode_session).collect(),
         ended: record.ended.iter().map(encode_ended).collect(),
+        requests: record.requests.iter().map(encode_request).collect(),
     }
     .encode_to_vec()
 }
@@ -159,26 +178,27 @@ pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
         return Err(DecodeError::Format(record.format));
     }
     Ok(SubjectRecord {
-        subject: Subject::parse(&record.subject)?,
+        subject: if record.subject.is_empty() { None } else { Some(Subject::parse(&record.subject)?) },
         epoch: record.epoch,
         keep_until: Timestamp::from_millis(record.keep_until),
         changed: Timestamp::from_millis(record.changed),
         sessions: record.sessions.into_iter().map(decode_session).collect::<Result<_, _>>()?,
         ended: record.ended.iter().map(decode_ended).collect::<Result<_, _>>()?,
+        requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
     })
 }
 
 fn encode_session(session: &Session) -> SessionV1 {
     let created = session.created;
     let after = |time: Timestamp| time.millis() - created.millis();
-    let claims = session.claims.members();
     SessionV1 {
         id: session.id.0.to_vec(),
         secret: session.secret.expose().to_vec(),
         client: session.client.as_str().to_owned(),
         audience: session.audience.iter().map(ToString::to_string).collect(),
         scope: session.scope.iter().map(ToString::to_string).collect(),
-        claims_json: if claims.is_empty() { String::new() } else { json(claims) },
+        claims_json: encode_claims(&session.claims),
+        next_claims_json: session.next_claims.as_ref().map(encode_claims),
         device: (session.device != Device::default()).then(|| encode_device(&session.device)),
         confirmation: session.confirmation.as_ref().map(encode_confirmation),
         generation: session.generation,
@@ -192,6 +212,7 @@ fn encode_session(session: &Session) -> SessionV1 {
             random: session.access.random.to_vec(),
             issued: after(session.access.issued),
             expires: after(session.access.expires),
+            epoch: session.access.epoch,
             key: session.access.key.0,
             scope: session.access.scope.as_ref().map(|scope| names(scope)),
             audience: session.access.audience.as_ref().map(|audience| names(audience)),
@@ -199,8 +220,9 @@ fn encode_session(session: &Session) -> SessionV1 {
     }
 }
 
-fn json(members: &serde_json::Map<String, serde_json::Value>) -> String {
-    serde_json::Value::Object(members.clone()).to_string()
+fn encode_claims(claims: &Claims) -> String {
+    let members = claims.members();
+    if members.is_empty() { String::new() } else { serde_json::Value::Object(members.clone()).to_string() }
 }
 
 fn names<T: ToString>(names: &[T]) -> NamesV1 {
@@ -217,6 +239,7 @@ fn decode_session(session: SessionV1) -> Result<Session, DecodeError> {
         audience: parse_all(&session.audience, Audience::parse)?,
         scope: parse_all(&session.scope, Scope::parse)?,
         claims: decode_claims(&session.claims_json)?,
+        next_claims: session.next_claims_json.as_deref().map(decode_claims).transpose()?,
         device: session.device.map(decode_device).transpose()?.unwrap_or_default(),
         confirmation: session.confirmation.as_ref().map(decode_confirmation).transpose()?,
         generation: session.generation,
@@ -230,6 +253,7 @@ fn decode_session(session: SessionV1) -> Result<Session, DecodeError> {
             random: bytes(&access.random, "access.random")?,
             issued: at(access.issued),
             expires: at(access.expires),
+            epoch: access.epoch,
             key: KeyNumber(access.key),
             scope: access.scope.map(|scope| parse_all(&scope.names, Scope::parse)).transpose()?,
             audience: access.audience.map(|audience| parse_all(&audience.names, Audience::parse)).transpose()?,
@@ -308,6 +332,26 @@ fn decode_ended(ended: &EndedV1) -> Result<EndedSession, DecodeError> {
     Ok(EndedSession { id: SessionId(bytes(&ended.id, "ended.id")?), reason })
 }
 
+fn encode_request(request: &NamedRequest) -> RequestV1 {
+    RequestV1 {
+        name: request.id.name.to_vec(),
+        content: request.id.content.to_vec(),
+        session: request.session.0.to_vec(),
+        time: request.time.millis(),
+    }
+}
+
+fn decode_request(request: &RequestV1) -> Result<NamedRequest, DecodeError> {
+    Ok(NamedRequest {
+        id: RequestId {
+            name: bytes(&request.name, "request.name")?,
+            content: bytes(&request.content, "request.content")?,
+        },
+        session: SessionId(bytes(&request.session, "request.session")?),
+        time: Timestamp::from_millis(request.time),
+    })
+}
+
 fn bytes<const N: usize>(bytes: &[u8], field: &'static str) -> Result<[u8; N], DecodeError> {
     bytes.try_into().map_err(|_| DecodeError::Field(field))
 }
@@ -329,7 +373,8 @@ mod tests {
             client: ClientId::parse("app").expect("a client"),
             audience: vec![Audience::parse("api").expect("an audience")],
             scope: vec![Scope::parse("read").expect("a scope"), Scope::parse("write").expect("a scope")],
-            claims: Claims::new(claims).expect("claims"),
+            claims: Claims::new(claims.clone()).expect("claims"),
+            next_claims: Claims::new(claims).ok(),
             device: Device { id: DeviceId::parse("phone").ok(), platform: "ios".into(), ..Device::default() },
             confirmation: Some(Confirmation::CertificateThumbprint([3; 32])),
             generation: 7,
@@ -343,13 +388,19 @@ mod tests {
                 random: [4; 16],
                 issued: time(1_700_000_000_400),
                 expires: time(1_700_000_050_000),
+                epoch: 1,
                 key: KeyNumber(3),
                 scope: Some(Vec::new()),
                 audience: None,
             },
         };
         SubjectRecord {
-            subject: Subject::parse("ann").expect("a subject"),
+            subject: Subject::parse("ann").ok(),
+            requests: vec![NamedRequest {
+                id: RequestId { name: [5; 16], content: [6; 16] },
+                session: SessionId([1; 16]),
+                time: time(8),
+            }],
             epoch: 5,
             keep_until: time(9),
             sessions: vec![session.clone(), Session { device: Device::default(), confirmation: None, ..session }],

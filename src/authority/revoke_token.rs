@@ -22,11 +22,9 @@ impl Authority {
         match Origin::of(&token) {
             Some(Origin::Session(sid)) => self.end(name, sid).await,
             Some(Origin::Subject(place)) if self.now() < token.expires => {
-                let (owner, random, expires) = (token.subject.clone(), token.id.random, token.expires);
+                let (random, expires) = (token.id.random, token.expires);
                 let committed = self
-                    .change(&realm, place, move |record, context| {
-                        revoke_token(record, &owner, random, expires, context)
-                    })
+                    .change(&realm, place, move |record, context| revoke_token(record, random, expires, context))
                     .await?;
                 Ok(committed.revision.unwrap_or_else(|| self.index.revision()))
             }

@@ -70,9 +70,7 @@ impl Authority {
         }
         let except = except.map(|sid| sid.session);
         let committed = self
-            .change(&realm, place, move |record: Option<&SubjectRecord>, context| {
-                end_all(record, &subject, except, context)
-            })
+            .change(&realm, place, move |record: Option<&SubjectRecord>, context| end_all(record, except, context))
             .await?;
         Ok((committed.answer?, committed.revision.unwrap_or_else(|| self.index.revision())))
     }

@@ -1,7 +1,7 @@
 //! Logging out: one session, all of a subject's, or one token that has no session. All idempotent.
 
 use super::fact::{ENTRY_SLACK, EndReason, Fact};
-use super::ids::{SessionId, Subject};
+use super::ids::SessionId;
 use super::session::Session;
 use super::subject::SubjectRecord;
 use super::time::Timestamp;
@@ -19,13 +19,8 @@ pub fn end_session(record: Option<&SubjectRecord>, id: SessionId, context: &Cont
 
 /// Ends all sessions of a subject but `except`, and its sessionless tokens. Answers how many
 /// sessions it ended.
-pub fn end_all(
-    record: Option<&SubjectRecord>,
-    subject: &Subject,
-    except: Option<SessionId>,
-    context: &Context<'_>,
-) -> Decision<usize> {
-    let new = SubjectRecord::new(subject.clone());
+pub fn end_all(record: Option<&SubjectRecord>, except: Option<SessionId>, context: &Context<'_>) -> Decision<usize> {
+    let new = SubjectRecord::new(None);
     let mut ended = 0;
     let decision = change(record.unwrap_or(&new), context, |record, facts, now| {
         let ends = |session: &Session| (Some(session.id) != except).then_some(EndReason::Revoked);
@@ -40,22 +35,35 @@ pub fn end_all(
     Decision { answer: Ok(ended), record: decision.record, facts: decision.facts }
 }
 
+/// Forgets everything about a subject and ends all its tokens. What stays is the epoch, without a
+/// name, until the last token that it ends has expired.
+pub fn erase(record: Option<&SubjectRecord>, context: &Context<'_>) -> Decision<()> {
+    let Decision { record, mut facts, .. } = end_all(record, None, context);
+    let record = record.map(|record| SubjectRecord {
+        epoch: record.epoch,
+        keep_until: record.keep_until,
+        changed: record.changed,
+        ..SubjectRecord::new(None)
+    });
+    facts.push(Fact::SubjectErased);
+    Decision { answer: Ok(()), record, facts }
+}
+
 /// Ends one token that has no session.
 pub fn revoke_token(
     record: Option<&SubjectRecord>,
-    subject: &Subject,
     random: [u8; 16],
     expires: Timestamp,
     context: &Context<'_>,
 ) -> Decision<()> {
-    let new = SubjectRecord::new(subject.clone());
+    let new = SubjectRecord::new(None);
     change(record.unwrap_or(&new), context, |record, facts, _| {
         record.keep_until = record.keep_until.max(expires + ENTRY_SLACK);
         facts.push(Fact::TokenRevoked { random, expires });
     })
 }
 
-fn change(
+pub(super) fn change(
     record: &SubjectRecord,
     context: &Context<'_>,
     apply: impl FnOnce(&mut SubjectRecord, &mut Vec<Fact>, Timestamp),

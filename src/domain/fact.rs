@@ -69,6 +69,19 @@ pub enum Fact {
         /// When the last of its access tokens expires.
         access_until: Timestamp,
     },
+    /// A session's claims were changed.
+    ClaimsUpdated(SessionId),
+    /// A session's access tokens of earlier epochs were ended; it lives on.
+    AccessEnded {
+        /// The session.
+        session: SessionId,
+        /// Its new epoch.
+        epoch: u32,
+        /// When the last of them expires.
+        access_until: Timestamp,
+    },
+    /// Everything known of the subject was erased.
+    SubjectErased,
     /// A token without a session was revoked.
     TokenRevoked {
         /// The random part of its `jti`.
@@ -97,12 +110,17 @@ impl Fact {
             Self::SessionEnded { reason: EndReason::Expired | EndReason::Idle, .. } => return None,
             Self::SessionEnded { session, access_until, .. } => (RevocationScope::Session(session), access_until),
             Self::TokenRevoked { random, expires } => (RevocationScope::Token(random), expires),
+            Self::AccessEnded { session, epoch, access_until } => {
+                (RevocationScope::SessionEpoch(session, epoch), access_until)
+            }
             Self::EpochRaised { epoch, access_until } => (RevocationScope::SubjectEpoch(subject, epoch), access_until),
             Self::SessionOpened(_)
             | Self::SessionlessIssued
             | Self::Refreshed(..)
             | Self::RefreshRepeated(..)
-            | Self::HealedForward { .. } => return None,
+            | Self::HealedForward { .. }
+            | Self::ClaimsUpdated(_)
+            | Self::SubjectErased => return None,
         };
         Some(RevocationEntry { scope, until: until + ENTRY_SLACK })
     }

@@ -160,6 +160,7 @@ impl World {
             device: Device { id: DeviceId::parse(&device.to_string()).ok(), ..Device::default() },
             lifetime: if remember { Lifetime::Remembered } else { Lifetime::Standard },
             confirmation: None,
+            request_id: None,
         };
         let (answer, _) = self.decide(|record, context| open_session(record, &login, context));
         if let Ok(grant) = answer {
@@ -219,9 +220,8 @@ impl World {
                 self.acknowledge(&[id]);
             }
             Step::RevokeAll => {
-                let subject = Subject::parse("ann").expect("a subject");
                 let all: Vec<_> = self.record.iter().flat_map(|record| record.sessions.iter().map(|s| s.id)).collect();
-                let (answer, _) = self.decide(|record, context| end_all(record, &subject, None, context));
+                let (answer, _) = self.decide(|record, context| end_all(record, None, context));
                 assert!(answer.is_ok());
                 self.acknowledge(&all);
             }

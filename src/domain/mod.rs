@@ -15,6 +15,7 @@ pub mod subject;
 pub mod time;
 pub mod token;
 pub mod transition;
+pub mod update_claims;
 
 #[cfg(test)]
 mod histories;

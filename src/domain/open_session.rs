@@ -6,7 +6,7 @@ use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
 use super::policy::{AtLimit, Lifetime};
 use super::refusal::Refusal;
 use super::session::{Device, Session};
-use super::subject::SubjectRecord;
+use super::subject::{MAX_REQUESTS, NamedRequest, RequestId, SubjectRecord};
 use super::time::Timestamp;
 use super::token::{AccessToken, Confirmation, SessionSecret};
 use super::transition::{Context, Decision, Grant, refresh_after};
@@ -30,6 +30,8 @@ pub struct Login {
     pub lifetime: Lifetime,
     /// The key to bind the tokens to.
     pub confirmation: Option<Confirmation>,
+    /// Answers the same login again, should its answer have been lost.
+    pub request_id: Option<RequestId>,
 }
 
 /// Opens a session. The limit is decided here, in the same commit as the session, so parallel
@@ -41,16 +43,26 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     }
     let now = context.now(record);
     let mut facts = Vec::new();
-    let mut record = record.cloned().unwrap_or_else(|| SubjectRecord::new(login.subject.clone()));
+    let mut record = record.cloned().unwrap_or_else(|| SubjectRecord::new(None));
+    record.subject = Some(login.subject.clone());
     record.advance(now, &mut facts);
+    if let Some(answer) = repeated(&record, login, context) {
+        return answer;
+    }
     end_predecessor(&mut record, login, &mut facts);
     if !make_room(&mut record, policy.max_sessions, policy.at_limit, &mut facts) {
         return Decision::refuse(Refusal::SessionLimitReached);
     }
 
     let session = new_session(login, context, now);
-    let grant = Grant::of(&session, &record, context);
+    let grant = Grant::of(&session, login.subject.clone(), context);
     facts.push(Fact::SessionOpened(session.id));
+    if let Some(id) = login.request_id {
+        if record.requests.len() == MAX_REQUESTS {
+            record.requests.remove(0);
+        }
+        record.requests.push(NamedRequest { id, session: session.id, time: now });
+    }
     record.sessions.push(session);
     Decision { answer: Ok(grant), record: Some(record), facts }
 }
@@ -58,7 +70,7 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
 fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session {
     let expires = now + context.policy.session_lifetime(login.lifetime);
     let idle_expires = context.policy.idle_expiry(now, expires);
-    let access = context.stamp(now, idle_expires, None, None);
+    let access = context.stamp(now, idle_expires, 0, None, None);
     Session {
         id: SessionId(context.fresh.session),
         secret: SessionSecret::new(context.fresh.secret),
@@ -66,6 +78,7 @@ fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session 
         audience: login.audience.clone(),
         scope: login.scope.clone(),
         claims: login.claims.clone(),
+        next_claims: None,
         device: login.device.clone(),
         confirmation: login.confirmation.clone(),
         generation: 1,
@@ -77,6 +90,19 @@ fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session 
         access_epoch: 0,
         access,
     }
+}
+
+/// The answer to a login that was asked before under the same request id.
+fn repeated(record: &SubjectRecord, login: &Login, context: &Context<'_>) -> Option<Decision<Grant>> {
+    let asked = login.request_id?;
+    let known = record.requests.iter().find(|known| known.id.name == asked.name)?;
+    if known.id.content != asked.content {
+        return Some(Decision::refuse(Refusal::RequestIdReused));
+    }
+    Some(match record.session(known.session) {
+        Some(session) => Decision::answer(Grant::of(session, login.subject.clone(), context)),
+        None => Decision::refuse(record.refusal_for_absent(known.session)),
+    })
 }
 
 /// The same client on the same device has one session: whoever logs in again has lost the old one.

@@ -47,6 +47,15 @@ pub enum Rotation {
     Off,
 }
 
+/// Whether the predecessor of a refresh token is answered after the leeway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateRecovery {
+    /// Never: it is a replay.
+    No,
+    /// To whoever proves the key that the session is bound to: a thief of the token can't.
+    WithBoundKey,
+}
+
 /// Which of a policy's lifetimes a session gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lifetime {
@@ -73,6 +82,8 @@ pub struct RealmPolicy {
     pub idle_timeout: Option<Duration>,
     /// How long the immediate predecessor of a refresh token is answered with the same successor.
     pub reuse_leeway: Duration,
+    /// Whether a predecessor is answered after that.
+    pub late_recovery: LateRecovery,
     /// Whether a refresh replaces the refresh token.
     pub rotation: Rotation,
     /// The most live sessions that a subject can have.
@@ -107,6 +118,7 @@ impl RealmPolicy {
             remember_me_lifetime: 30 * DAY,
             idle_timeout: None,
             reuse_leeway: Duration::from_secs(10),
+            late_recovery: LateRecovery::No,
             rotation: Rotation::EachUse,
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,

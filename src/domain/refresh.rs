@@ -1,8 +1,8 @@
 //! Continuing a session with its refresh token (RFC 6749, section 6; RFC 9700, section 4.14).
 
 use super::fact::{EndReason, Fact};
-use super::ids::{Audience, ClientId, Scope};
-use super::policy::{RACE_WINDOW, RealmPolicy, Rotation};
+use super::ids::{Audience, ClientId, Scope, Subject};
+use super::policy::{LateRecovery, RACE_WINDOW, RealmPolicy, Rotation};
 use super::refusal::Refusal;
 use super::session::Session;
 use super::subject::{SubjectRecord, expiry};
@@ -32,6 +32,8 @@ enum Standing {
     Repeated,
     /// The immediate predecessor, where the policy never answers it, within a race window.
     Raced,
+    /// The immediate predecessor, too late, from a holder who proved the session's key.
+    Recovered,
     Replayed,
     /// Only this authority can have made it: the store lost its last write.
     Ahead,
@@ -46,7 +48,10 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
     }
     let Some(record) = record else { return Decision::refuse(Refusal::SessionEnded) };
     let id = request.token.session.session;
-    let Some(session) = record.session(id) else { return Decision::refuse(record.refusal_for_absent(id)) };
+    // A record whose subject was erased has no sessions.
+    let (Some(session), Some(subject)) = (record.session(id), &record.subject) else {
+        return Decision::refuse(record.refusal_for_absent(id));
+    };
     if let Err(refusal) = authenticate(session, request, now) {
         return Decision::refuse(refusal);
     }
@@ -54,16 +59,16 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
         return Decision::refuse(refusal);
     }
     match standing(session, request.token.generation, now, context.policy) {
-        Standing::Current => renew(record, session, request, now, context),
+        Standing::Current | Standing::Recovered => renew(record, session, subject, request, now, context),
         Standing::Ahead => {
             let healed = Session { generation: request.token.generation, ..session.clone() };
-            let mut decision = renew(record, &healed, request, now, context);
+            let mut decision = renew(record, &healed, subject, request, now, context);
             let (stored, presented) = (session.generation, request.token.generation);
             decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
             decision
         }
         Standing::Repeated => Decision {
-            answer: Ok(Grant::of(session, record, context)),
+            answer: Ok(Grant::of(session, subject.clone(), context)),
             record: None,
             facts: vec![Fact::RefreshRepeated(id, session.generation)],
         },
@@ -79,7 +84,7 @@ pub fn accepts(session: &Session, token: &RefreshToken, now: Timestamp, policy: 
         && expiry(session, now).is_none()
         && matches!(
             standing(session, token.generation, now, policy),
-            Standing::Current | Standing::Repeated | Standing::Ahead
+            Standing::Current | Standing::Repeated | Standing::Recovered | Standing::Ahead
         )
 }
 
@@ -123,6 +128,8 @@ fn standing(session: &Session, presented: u64, now: Timestamp, policy: &RealmPol
         if since_successor <= RACE_WINDOW { Standing::Raced } else { Standing::Replayed }
     } else if since_successor <= leeway {
         Standing::Repeated
+    } else if policy.late_recovery == LateRecovery::WithBoundKey && session.confirmation.is_some() {
+        Standing::Recovered
     } else {
         Standing::Replayed
     }
@@ -143,6 +150,7 @@ fn narrows(session: &Session, request: &Refresh) -> Result<(), Refusal> {
 fn renew(
     record: &SubjectRecord,
     session: &Session,
+    subject: &Subject,
     request: &Refresh,
     now: Timestamp,
     context: &Context<'_>,
@@ -155,11 +163,14 @@ fn renew(
     renewed.touch(now, context.policy);
     let narrowed = |asked: &[_]| (!asked.is_empty()).then(|| asked.to_vec());
     let audience = (!request.audience.is_empty()).then(|| request.audience.clone());
-    renewed.stamp(context.stamp(now, renewed.ends(), narrowed(&request.scope), audience));
+    if let Some(claims) = renewed.next_claims.take() {
+        renewed.claims = claims;
+    }
+    renewed.stamp(context.stamp(now, renewed.ends(), renewed.access_epoch, narrowed(&request.scope), audience));
 
     let mut facts = vec![Fact::Refreshed(renewed.id, renewed.generation)];
     let mut record = record.clone();
-    let grant = Grant::of(&renewed, &record, context);
+    let grant = Grant::of(&renewed, subject.clone(), context);
     if let Some(place) = record.session_mut(renewed.id) {
         *place = renewed;
     }

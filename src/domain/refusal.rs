@@ -24,6 +24,9 @@ pub enum Refusal {
     /// The session was not used for longer than its idle timeout.
     #[error("the session has ended for inactivity")]
     SessionIdle,
+    /// The request id was used for another request just now.
+    #[error("the request_id was used for another request within 10 minutes")]
+    RequestIdReused,
     /// The subject has as many sessions as the realm allows.
     #[error("the subject has as many sessions as the realm allows")]
     SessionLimitReached,
@@ -59,6 +62,7 @@ impl Refusal {
             Self::RefreshTokenSuperseded => "refresh_token_superseded",
             Self::SessionEnded => "session_ended",
             Self::SessionIdle => "session_idle",
+            Self::RequestIdReused => "request_id_reused",
             Self::SessionLimitReached => "session_limit_reached",
             Self::ClientMismatch => "client_mismatch",
             Self::ConfirmationMismatch => "confirmation_mismatch",

@@ -33,6 +33,8 @@ pub struct AccessStamp {
     pub issued: Timestamp,
     /// Its `exp`.
     pub expires: Timestamp,
+    /// The session's epoch then: to repeat a token must not carry it into a later one.
+    pub epoch: u32,
     /// The key that signs it.
     pub key: KeyNumber,
     /// Its scope, where it was asked to be narrower than the session's.
@@ -56,6 +58,8 @@ pub struct Session {
     pub scope: Vec<Scope>,
     /// What they say of the subject.
     pub claims: Claims,
+    /// What they will say from the next refresh on, where that was changed.
+    pub next_claims: Option<Claims>,
     /// Where it runs.
     pub device: Device,
     /// The key that its tokens are bound to.
@@ -96,13 +100,13 @@ impl Session {
     }
 
     /// The newest access token in full.
-    pub(super) fn access_token(&self, place: Place, realm: &RealmName, subject: &Subject) -> AccessToken {
+    pub(super) fn access_token(&self, place: Place, realm: &RealmName, subject: Subject) -> AccessToken {
         let stamp = &self.access;
         AccessToken {
-            id: TokenId { epoch: self.access_epoch, issued: stamp.issued, random: stamp.random, route: Route::BySid },
+            id: TokenId { epoch: stamp.epoch, issued: stamp.issued, random: stamp.random, route: Route::BySid },
             realm: realm.clone(),
             key: stamp.key,
-            subject: subject.clone(),
+            subject,
             client: self.client.clone(),
             audience: stamp.audience.as_ref().unwrap_or(&self.audience).clone(),
             scope: stamp.scope.as_ref().unwrap_or(&self.scope).clone(),

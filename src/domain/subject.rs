@@ -24,11 +24,36 @@ pub struct EndedSession {
     pub reason: EndReason,
 }
 
+/// A login that may be repeated, because its answer may have been lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedRequest {
+    /// What the caller named it.
+    pub id: RequestId,
+    /// The session that it opened.
+    pub session: SessionId,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// A `request_id` with what was asked, both as digests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    /// Of the caller's id.
+    pub name: [u8; 16],
+    /// Of everything else in the request.
+    pub content: [u8; 16],
+}
+
+/// How long a login can be repeated under its request id.
+pub const REQUEST_REMEMBERED: Duration = Duration::from_secs(600);
+/// The most requests that a record remembers.
+pub const MAX_REQUESTS: usize = 16;
+
 /// All sessions of one subject in one realm. Changed only by transitions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubjectRecord {
-    /// Whose record it is.
-    pub subject: Subject,
+    /// Whose record it is; `None` once that was erased, until the next login.
+    pub subject: Option<Subject>,
     /// Sessionless tokens of an earlier epoch are ended.
     pub epoch: u32,
     /// Until when the epoch and single revocations must be remembered.
@@ -37,19 +62,22 @@ pub struct SubjectRecord {
     pub sessions: Vec<Session>,
     /// The last few that ended, oldest first.
     pub ended: VecDeque<EndedSession>,
+    /// The latest logins that named their request, oldest first.
+    pub requests: Vec<NamedRequest>,
     /// The time of the last change: a clock that runs behind it is not believed.
     pub changed: Timestamp,
 }
 
 impl SubjectRecord {
     /// A record of a subject that nothing is known of.
-    pub fn new(subject: Subject) -> Self {
+    pub fn new(subject: Option<Subject>) -> Self {
         Self {
             subject,
             epoch: 0,
             keep_until: Timestamp::ZERO,
             sessions: Vec::new(),
             ended: VecDeque::new(),
+            requests: Vec::new(),
             changed: Timestamp::ZERO,
         }
     }
@@ -102,6 +130,7 @@ impl SubjectRecord {
     /// Forgets what time has ended. Part of every change, so that a record never grows by age.
     pub(super) fn advance(&mut self, now: Timestamp, facts: &mut Vec<Fact>) {
         self.changed = now;
+        self.requests.retain(|request| now.since(request.time) < REQUEST_REMEMBERED);
         self.end_where(facts, |session| expiry(session, now));
     }
 }

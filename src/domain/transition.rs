@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fact::Fact;
-use super::ids::{Audience, KeyNumber, Scope};
+use super::ids::{Audience, KeyNumber, Scope, Subject};
 use super::policy::RealmPolicy;
 use super::refusal::Refusal;
 use super::session::{AccessStamp, Place, Session};
@@ -48,11 +48,12 @@ impl Context<'_> {
         &self,
         now: Timestamp,
         ends: Timestamp,
+        epoch: u32,
         scope: Option<Vec<Scope>>,
         audience: Option<Vec<Audience>>,
     ) -> AccessStamp {
         let expires = (now.floor_to_second() + self.policy.access_lifetime).min(ends.floor_to_second());
-        AccessStamp { random: self.fresh.token, issued: now, expires, key: self.key, scope, audience }
+        AccessStamp { random: self.fresh.token, issued: now, expires, epoch, key: self.key, scope, audience }
     }
 }
 
@@ -69,8 +70,8 @@ pub struct Grant {
 
 impl Grant {
     /// The tokens of a session's current generation.
-    pub(super) fn of(session: &Session, record: &SubjectRecord, context: &Context<'_>) -> Self {
-        let access = session.access_token(context.place, &context.policy.realm, &record.subject);
+    pub(super) fn of(session: &Session, subject: Subject, context: &Context<'_>) -> Self {
+        let access = session.access_token(context.place, &context.policy.realm, subject);
         Self {
             refresh_after: refresh_after(&access),
             access,

@@ -59,6 +59,7 @@ fn refused(refusal: &Refusal) -> Status {
         Refusal::RefreshTokenExpired => (Code::InvalidArgument, ErrorReason::RefreshTokenExpired),
         Refusal::RefreshTokenReplayed => (Code::InvalidArgument, ErrorReason::RefreshTokenReplayed),
         Refusal::RefreshTokenSuperseded => (Code::InvalidArgument, ErrorReason::RefreshTokenSuperseded),
+        Refusal::RequestIdReused => (Code::InvalidArgument, ErrorReason::RequestIdReused),
         Refusal::SessionEnded => (Code::InvalidArgument, ErrorReason::SessionEnded),
         Refusal::SessionIdle => (Code::InvalidArgument, ErrorReason::SessionIdle),
         Refusal::ClientMismatch | Refusal::ConfirmationMismatch => (Code::InvalidArgument, ErrorReason::ClientMismatch),

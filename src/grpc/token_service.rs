@@ -3,12 +3,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
+use prost::Message as _;
 use serde_json::Value;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection};
-use crate::authority::issue_token::{IssueKind, IssueToken};
+use crate::authority::issue_token::{IssueKind, IssueToken, request_id};
 use crate::authority::refresh_token::RefreshToken;
 use crate::authority::{Authority, Error};
 use crate::domain::ids::{Audience, Scope, Subject};
@@ -129,6 +130,8 @@ impl TokenService for Tokens {
 }
 
 fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
+    let request_id =
+        (!request.request_id.is_empty()).then(|| request_id(&request.request_id, &request.encode_to_vec()));
     Ok(IssueToken {
         subject: Subject::parse(&request.subject)?,
         client: wire::client(&request.client_id)?,
@@ -139,6 +142,7 @@ fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
         lifetime: if request.remember_me { Lifetime::Remembered } else { Lifetime::Standard },
         confirmation: wire::confirmation(request.confirmation)?,
         kind: if request.without_session { IssueKind::Sessionless } else { IssueKind::Session },
+        request_id,
     })
 }
 
