@@ -20,14 +20,14 @@ const SHARDS: usize = 64;
 
 type Random = Uniform<16>;
 
-/// When an entry may be forgotten, in whole seconds rounded up: half the memory of a `Timestamp`.
+/// When an entry may be forgotten, in whole seconds: half the memory of a `Timestamp`. Compared with
+/// whole seconds only, so that rounding never forgets too early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Until(u32);
 
 impl Until {
     fn new(until: Timestamp) -> Self {
-        let seconds = until.seconds() + i64::from(until.millis().rem_euclid(1000) > 0);
-        Self(u32::try_from(seconds.max(0)).unwrap_or(u32::MAX))
+        Self(u32::try_from(until.seconds().max(0)).unwrap_or(u32::MAX))
     }
 
     fn is_over(self, now: Timestamp) -> bool {

@@ -387,6 +387,8 @@ fn a_token_of_another_realm() {
     let header = with(forge.header(ALG), "kid", json!(forge.foreign.kid().as_str()));
     let input = format!("{}.{}", b64(header), b64(forge.payload().to_string()));
     let foreign = format!("{input}.{}", b64(forge.foreign.sign(input.as_bytes()).unwrap()));
+    // Refused by its kid alone, before the signature is looked at.
+    forge.refuses("another realm's kid", &format!("{input}.AAAA"), Rejection::WrongRealm);
     assert!(forge.verifier.verify(&realm("other"), &foreign, NOW).is_ok());
     // The cache knows it by now, and must not mix realms up.
     forge.refuses("another realm's token", &foreign, Rejection::WrongRealm);

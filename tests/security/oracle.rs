@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonwebtoken::{DecodingKey, TokenData, Validation, decode, decode_header};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use token_authority::domain::algorithm::Algorithm;
 use token_authority::domain::claims::Claims;
 use token_authority::domain::ids::{Audience, ClientId, KeyNumber, Route, Scope, Subject};
@@ -62,6 +62,9 @@ async fn another_library_verifies_what_is_signed_here() {
 
         let own = forge.verify(&text).unwrap();
         assert_eq!((own.id, own.session, &own.claims), (token.id, token.session, token.claims.members()));
+        // Maps compare without regard to order, texts do not.
+        let order = |claims: &Map<String, Value>| serde_json::to_string(claims).unwrap();
+        assert_eq!(order(&own.claims), order(token.claims.members()));
         assert_eq!((&own.subject, &own.client, &own.kid), (&token.subject, &token.client, key.kid()));
         assert_eq!((&own.audience, &own.scope), (&token.audience, &token.scope));
         assert_eq!((&own.confirmation, own.issued, own.expires), (&token.confirmation, token.issued, token.expires));

@@ -153,6 +153,45 @@ proptest! {
 }
 
 #[test]
+fn a_weaker_entry_takes_nothing_back() {
+    let session = SessionId([1; 16]);
+    let with_session = Numbers { has_session: true, ..NUMBERS };
+    let below = |n| RevocationScope::SessionEpoch(session, n);
+    let subject_below = |n| RevocationScope::SubjectEpoch(SubjectKey([1; 16]), n);
+    let at_or_before = |millis| RevocationScope::Realm(realm(1), Timestamp::from_millis(millis));
+    for (strong, weak, numbers) in [
+        (below(3), below(2), with_session),
+        (subject_below(3), subject_below(2), NUMBERS),
+        (at_or_before(3), at_or_before(2), NUMBERS),
+    ] {
+        let (strong, weak) = ((strong, Timestamp::from_seconds(1)), (weak, Timestamp::from_seconds(9)));
+        for order in [[strong.clone(), weak.clone()], [weak, strong]] {
+            let index = RevocationIndex::new(1);
+            for (scope, until) in order {
+                index.apply(&LogUpdate::Entry { position: at(0, 1, 0), entry: RevocationEntry { scope, until } });
+            }
+            // Kept for as long as either of them asked.
+            index.prune(Timestamp::from_seconds(5));
+            assert!(index.ended(&token(numbers)));
+            assert_eq!((index.len(), index.session_ended(session)), (1, false));
+        }
+    }
+}
+
+const NUMBERS: Numbers = Numbers { random: 1, owner: 1, epoch: 2, issued: 3, wide: 1, has_session: false };
+
+#[test]
+fn an_entry_stays_until_its_second_is_over() {
+    let index = RevocationIndex::new(1);
+    let entry = RevocationEntry { scope: RevocationScope::Token([1; 16]), until: Timestamp::from_millis(1_900) };
+    index.apply(&LogUpdate::Entry { position: at(0, 1, 0), entry });
+    for (now, left) in [(1_000, 1), (1_900, 1), (2_000, 0)] {
+        index.prune(Timestamp::from_millis(now));
+        assert_eq!(index.len(), left, "at {now}");
+    }
+}
+
+#[test]
 fn sessions_and_cut_offs_are_asked_at_refresh_too() {
     let index = RevocationIndex::new(1);
     assert_eq!(index.cut_off(&realm(1), &client(1)), None);
