@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::domain::fact::Fact;
 use crate::domain::ids::{RealmName, SessionId};
+use crate::domain::revocation::RevocationScope;
 
 use super::subjects::Committed;
 
@@ -17,6 +18,17 @@ pub(super) fn committed<A>(realm: &RealmName, committed: &Committed<A>) {
     }
     if let Err(refusal) = &committed.answer {
         info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
+    }
+}
+
+/// Logs a cut-off.
+pub(super) fn cut_off(scope: &RevocationScope) {
+    match scope {
+        RevocationScope::Client(realm, client, _) => {
+            info!(target: "audit", realm = realm.as_str(), event = "client_revoked", client = client.as_str());
+        }
+        RevocationScope::Realm(realm, _) => info!(target: "audit", realm = realm.as_str(), event = "realm_revoked"),
+        _ => {}
     }
 }
 
@@ -40,7 +52,7 @@ fn log(realm: &RealmName, fact: &Fact) {
             info!(target: "audit", realm, event = "session_ended", session = hex(*session), reason = reason.name());
         }
         Fact::ClaimsUpdated(session) => {
-            info!(target: "audit", realm, event = "claims_updated", session = hex(*session))
+            info!(target: "audit", realm, event = "claims_updated", session = hex(*session));
         }
         Fact::AccessEnded { session, .. } => {
             info!(target: "audit", realm, event = "access_tokens_ended", session = hex(*session));

@@ -24,20 +24,17 @@ pub enum Error {
     /// No such realm.
     #[error("there is no realm {0:?}")]
     UnknownRealm(String),
-    /// What was given is not a token of this realm.
-    #[error("not a token of this realm")]
-    MalformedToken,
     /// More is asked for than can be done now; the same may be tried again.
     #[error("too many requests are waiting")]
     Overloaded,
     /// The store did not answer; nothing was changed, and the same may be tried again.
-    #[error("the store is not available")]
+    #[error("the store is not available: send the same again")]
     StoreUnavailable(Arc<str>),
     /// The store takes no more data.
     #[error("the store is full")]
     StoreFull(Arc<str>),
     /// Nobody knows whether the change was made; the same may be tried again.
-    #[error("the outcome is unknown")]
+    #[error("the outcome is unknown: send the same again")]
     OutcomeUnknown(Arc<str>),
     /// The revocation log has not been read as far as was asked for.
     #[error("not as fresh as was asked for")]

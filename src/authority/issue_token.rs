@@ -9,7 +9,7 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
-use super::{Authority, Error, Realm, Tokens};
+use super::{Authority, Error, IssuedTokens, Realm};
 
 /// What a caller asks for; names are parsed, defaults not yet filled in.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub fn request_id(name: &str, content: &[u8]) -> RequestId {
 
 impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
-    pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<Tokens, Error> {
+    pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
         let kind = request.kind;
         let login = login(&realm, request)?;

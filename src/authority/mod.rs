@@ -9,11 +9,13 @@ use crate::domain::subject::SubjectRecord;
 use crate::domain::time::Timestamp;
 use crate::domain::transition::{Context, Decision, Fresh, Grant};
 use crate::signing::{SignError, Signer};
+use crate::tasks::Tasks;
 use crate::verify::VerifiedToken;
 use crate::verify::Verifier;
 use crate::verify::revocations::RevocationIndex;
 
 mod audit;
+mod cut_off;
 mod error;
 pub mod introspect_token;
 pub mod issue_token;
@@ -28,15 +30,15 @@ mod subjects;
 
 pub use error::Error;
 pub use realm::Realm;
-pub use subjects::Subjects;
 
-use ports::{Clock, Entropy};
+use ports::{Clock, Entropy, Store};
 
 /// The service behind every edge.
 #[derive(Debug)]
 pub struct Authority {
     realms: HashMap<RealmName, Arc<Realm>>,
-    subjects: Subjects,
+    store: Arc<dyn Store>,
+    subjects: subjects::Subjects,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
@@ -44,9 +46,30 @@ pub struct Authority {
     entropy: Arc<dyn Entropy>,
 }
 
+/// What an authority is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The realms in service.
+    pub realms: Vec<Realm>,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Commits go on here when their callers go away.
+    pub tasks: Tasks,
+    /// Holds the realms' private keys.
+    pub signer: Arc<Signer>,
+    /// Holds their public ones.
+    pub verifier: Arc<Verifier>,
+    /// What has been revoked.
+    pub index: Arc<RevocationIndex>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
 /// A pair of tokens as the client gets them.
 #[derive(Debug, Clone)]
-pub struct Tokens {
+pub struct IssuedTokens {
     /// What they grant.
     pub grant: Grant,
     /// The signed access token.
@@ -57,17 +80,11 @@ pub struct Tokens {
 
 impl Authority {
     /// Puts the parts together. The realms' keys are installed in signer and verifier.
-    pub fn new(
-        realms: Vec<Realm>,
-        subjects: Subjects,
-        signer: Arc<Signer>,
-        verifier: Arc<Verifier>,
-        index: Arc<RevocationIndex>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { realms, store, tasks, signer, verifier, index, clock, entropy } = parts;
         let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
-        Self { realms, subjects, signer, verifier, index, clock, entropy }
+        let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks);
+        Self { realms, store, subjects, signer, verifier, index, clock, entropy }
     }
 
     /// The realm of a request; empty means `default`.
@@ -95,7 +112,7 @@ impl Authority {
         realm: Arc<Realm>,
         place: Place,
         mut transition: impl FnMut(Option<&SubjectRecord>, &Context<'_>) -> Decision<Grant> + Send + 'static,
-    ) -> Result<Tokens, Error> {
+    ) -> Result<IssuedTokens, Error> {
         let (signer, clock, entropy) = (self.signer.clone(), self.clock.clone(), self.entropy.clone());
         let deciding = realm.clone();
         let committed = self
@@ -117,7 +134,7 @@ impl Authority {
         audit::committed(&realm.policy.realm, &committed);
         let (grant, signature) = committed.answer??;
         let refresh_token = grant.refresh.as_ref().map(|(token, _)| realm.refresh_key.seal(&realm.policy.realm, token));
-        Ok(Tokens { access_token: signature.await?, refresh_token, grant })
+        Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })
     }
 
     /// Runs a transition that grants nothing.

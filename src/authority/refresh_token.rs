@@ -5,7 +5,7 @@ use crate::domain::refresh::{Refresh, cut_off, refresh};
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Confirmation;
 
-use super::{Authority, Error, Tokens, is_cut_off};
+use super::{Authority, Error, IssuedTokens, is_cut_off};
 
 /// What a caller presents and asks for.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct RefreshToken {
 
 impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
-    pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<Tokens, Error> {
+    pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
         let token = realm
             .refresh_key

@@ -7,6 +7,9 @@ use crate::domain::revocation::Revision;
 
 use super::{Authority, Error, Origin};
 
+/// Revocations of one batch that are under way together, so that they share commits.
+const AT_A_TIME: usize = 64;
+
 impl Authority {
     /// Ends what the token belongs to. The revision proves it.
     pub async fn revoke_token(&self, realm: &str, token: &str) -> Result<Revision, Error> {
@@ -30,6 +33,17 @@ impl Authority {
             }
             _ => Ok(self.index.revision()),
         }
+    }
+
+    /// Revokes many; each for itself, so that one failure hides no success.
+    pub async fn revoke_tokens(&self, realm: &str, tokens: &[String]) -> Result<Vec<Result<Revision, Error>>, Error> {
+        self.realm(realm)?;
+        let mut outcomes = Vec::with_capacity(tokens.len());
+        for batch in tokens.chunks(AT_A_TIME) {
+            let revoking = batch.iter().map(|token| self.revoke_token(realm, token));
+            outcomes.extend(futures::future::join_all(revoking).await);
+        }
+        Ok(outcomes)
     }
 
     /// Ends one session.

@@ -1,10 +1,15 @@
 //! A subject's sessions: listed, ended one by one or all at once.
 
-use crate::domain::end_session::end_all;
+use serde_json::{Map, Value};
+
+use crate::domain::claims::Claims;
+use crate::domain::end_session::{end_all, erase};
 use crate::domain::ids::{SessionId, Sid, Subject};
+use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
 use crate::domain::subject::SubjectRecord;
+use crate::domain::update_claims::{AccessTokens, update_claims};
 
 use super::{Authority, Error, is_cut_off};
 
@@ -49,6 +54,44 @@ impl Authority {
         let live = record.iter().flat_map(|record| record.live(self.now()));
         let standing = live.filter(|session| !is_cut_off(&self.index, &realm.policy.realm, session));
         Ok(Sessions { place, subject, sessions: standing.cloned().collect() })
+    }
+
+    /// One live session and its subject.
+    pub async fn session(&self, realm: &str, sid: Sid) -> Result<(Subject, Session), Error> {
+        let realm = self.realm(realm)?;
+        let record = self.subjects.read(&realm.record_key(sid.into())).await?.ok_or(Refusal::SessionEnded)?;
+        let session = record.live(self.now()).find(|session| session.id == sid.session);
+        let standing = session.filter(|session| !is_cut_off(&self.index, &realm.policy.realm, session));
+        match (&record.subject, standing) {
+            (Some(subject), Some(session)) => Ok((subject.clone(), session.clone())),
+            _ => Err(record.refusal_for_absent(sid.session).into()),
+        }
+    }
+
+    /// Replaces the claims of a session; the revision proves that access tokens were ended, if so.
+    pub async fn update_session_claims(
+        &self,
+        realm: &str,
+        sid: Sid,
+        members: Map<String, Value>,
+        access_tokens: AccessTokens,
+    ) -> Result<Revision, Error> {
+        let realm = self.realm(realm)?;
+        let claims = Claims::new(members).map_err(Refusal::from)?;
+        let committed = self
+            .change(&realm, sid.into(), move |record, context| {
+                update_claims(record, sid.session, &claims, access_tokens, context)
+            })
+            .await?;
+        committed.answer?;
+        Ok(committed.revision.unwrap_or_else(|| self.index.revision()))
+    }
+
+    /// Forgets everything about a subject and ends all its tokens; how many sessions, and proof.
+    pub async fn erase_subject(&self, realm: &str, subject: &Subject) -> Result<(usize, Revision), Error> {
+        let realm = self.realm(realm)?;
+        let committed = self.change(&realm, realm.place(subject), erase).await?;
+        Ok((committed.answer?, committed.revision.unwrap_or_else(|| self.index.revision())))
     }
 
     /// Ends one session with all its tokens.

@@ -28,7 +28,7 @@ const MAX_RESENDS: usize = 2;
 
 /// The subjects' records.
 #[derive(Debug, Clone)]
-pub struct Subjects(Arc<Inner>);
+pub(super) struct Subjects(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -42,7 +42,7 @@ struct Inner {
 
 /// What a transition led to, committed.
 #[derive(Debug)]
-pub struct Committed<A> {
+pub(super) struct Committed<A> {
     /// The rules' answer.
     pub answer: Result<A, Refusal>,
     /// What happened.
@@ -53,18 +53,23 @@ pub struct Committed<A> {
 
 impl Subjects {
     /// Over a store.
-    pub fn new(store: Arc<dyn Store>, index: Arc<RevocationIndex>, entropy: Arc<dyn Entropy>, tasks: Tasks) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        index: Arc<RevocationIndex>,
+        entropy: Arc<dyn Entropy>,
+        tasks: Tasks,
+    ) -> Self {
         Self(Arc::new(Inner { store, index, entropy, tasks, queues: Mutex::new(HashMap::new()) }))
     }
 
     /// Reads a record.
-    pub async fn read(&self, key: &RecordKey) -> Result<Option<SubjectRecord>, Error> {
+    pub(super) async fn read(&self, key: &RecordKey) -> Result<Option<SubjectRecord>, Error> {
         Ok(self.0.load(key).await?.0)
     }
 
     /// Runs a transition and commits what it decides. It may run several times, each on a newer
     /// record; only the last run counts. The commit goes on if the caller goes away.
-    pub async fn change<A: Send + 'static>(
+    pub(super) async fn change<A: Send + 'static>(
         &self,
         key: RecordKey,
         subject: SubjectKey,

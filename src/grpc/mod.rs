@@ -2,6 +2,7 @@
 
 use tonic::{Request, Status};
 
+pub mod limits;
 mod session_service;
 mod status;
 mod token_service;
@@ -14,7 +15,6 @@ pub use token_service::Tokens;
 use crate::proto::v1::ErrorReason;
 
 /// The message of a request that keeps the rules of its `.proto` file.
-#[expect(clippy::result_large_err, reason = "tonic's handlers answer with a Status")]
 fn checked<T: validate::Validate>(request: Request<T>) -> Result<T, Status> {
     let message = request.into_inner();
     match validate::check(&message) {

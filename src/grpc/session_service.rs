@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use crate::authority::{Authority, Error};
 use crate::domain::ids::{Sid, Subject};
+use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
@@ -84,15 +85,42 @@ impl SessionService for Sessions {
         }))
     }
 
-    async fn get_session(&self, _: Request<v1::GetSessionRequest>) -> Result<Response<v1::GetSessionResponse>, Status> {
-        Err(unimplemented("GetSession"))
+    async fn get_session(
+        &self,
+        request: Request<v1::GetSessionRequest>,
+    ) -> Result<Response<v1::GetSessionResponse>, Status> {
+        let request = checked(request)?;
+        let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
+        let (subject, session) = self.0.session(&request.realm, sid).await.map_err(status)?;
+        Ok(Response::new(v1::GetSessionResponse { session: Some(wire::session(&session, sid.into(), &subject)) }))
     }
 
     async fn update_session_claims(
         &self,
-        _: Request<v1::UpdateSessionClaimsRequest>,
+        request: Request<v1::UpdateSessionClaimsRequest>,
     ) -> Result<Response<v1::UpdateSessionClaimsResponse>, Status> {
-        Err(unimplemented("UpdateSessionClaims"))
+        let request = checked(request)?;
+        let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
+        let claims = wire::members(request.claims).map_err(status)?;
+        let access_tokens = if request.end_access_tokens { AccessTokens::End } else { AccessTokens::Keep };
+        let updated = self.0.update_session_claims(&request.realm, sid, claims, access_tokens).await;
+        let revision = updated.map_err(status)?.to_string();
+        let (subject, session) = self.0.session(&request.realm, sid).await.map_err(status)?;
+        let session = Some(wire::session(&session, sid.into(), &subject));
+        Ok(Response::new(v1::UpdateSessionClaimsResponse { session, revision }))
+    }
+
+    async fn erase_subject(
+        &self,
+        request: Request<v1::EraseSubjectRequest>,
+    ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
+        let request = checked(request)?;
+        let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
+        let (count, revision) = self.0.erase_subject(&request.realm, &subject).await.map_err(status)?;
+        Ok(Response::new(v1::EraseSubjectResponse {
+            revoked_count: i32::try_from(count).unwrap_or(i32::MAX),
+            revision: revision.to_string(),
+        }))
     }
 
     type WatchSessionsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionsResponse, Status>> + Send>>;
@@ -123,12 +151,5 @@ impl SessionService for Sessions {
         _: Request<v1::ForgetDeviceRequest>,
     ) -> Result<Response<v1::ForgetDeviceResponse>, Status> {
         Err(unimplemented("ForgetDevice"))
-    }
-
-    async fn erase_subject(
-        &self,
-        _: Request<v1::EraseSubjectRequest>,
-    ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
-        Err(unimplemented("EraseSubject"))
     }
 }

@@ -1,6 +1,7 @@
 //! The one map from the use cases' errors to gRPC: code, reason, details (AIP-193). Texts that come
 //! from a store or a library never leave the process.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
@@ -16,65 +17,88 @@ use super::validate::Violation;
 
 const DOMAIN: &str = "token-authority";
 
-/// The status of an error.
-pub(super) fn status(error: Error) -> Status {
+/// The reason of an error.
+pub(super) fn reason(error: &Error) -> ErrorReason {
     match error {
-        Error::Refused(refusal) => refused(&refusal),
-        Error::Invalid { field, problem } => {
-            invalid(ErrorReason::InvalidRequest, vec![Violation { field, description: problem }])
-        }
-        Error::UnknownRealm(name) => {
-            let message = format!("there is no realm {name:?}: name one that the server was started with");
-            answer(Code::NotFound, ErrorReason::UnknownRealm, &message, ErrorDetails::new())
-        }
-        Error::MalformedToken => plain(Code::InvalidArgument, ErrorReason::MalformedToken, "not a token of this realm"),
-        Error::Overloaded => retry(Code::ResourceExhausted, ErrorReason::Overloaded, "too many requests are waiting"),
-        Error::StoreFull(cause) => {
-            warn!(%cause, "the store is full");
-            retry(Code::ResourceExhausted, ErrorReason::Overloaded, "the store is full")
-        }
-        Error::StoreUnavailable(cause) => {
-            warn!(%cause, "the store is not available");
-            retry(Code::Unavailable, ErrorReason::StoreUnavailable, "the store is not available")
-        }
-        Error::OutcomeUnknown(cause) => {
-            warn!(%cause, "the outcome of a commit is unknown");
-            retry(Code::Unavailable, ErrorReason::OutcomeUnknown, "the outcome is unknown: send the same again")
-        }
-        Error::NotFresh => retry(Code::Unavailable, ErrorReason::StoreUnavailable, "not as fresh as was asked for"),
-        Error::NoSigningKey => {
-            plain(Code::FailedPrecondition, ErrorReason::NoSigningKey, "the realm has no signing key")
-        }
-        Error::Internal(cause) => {
-            error!(%cause, "internal error");
-            Status::internal("internal error")
-        }
+        Error::Invalid { .. } => ErrorReason::InvalidRequest,
+        Error::UnknownRealm(_) => ErrorReason::UnknownRealm,
+        Error::Overloaded | Error::StoreFull(_) => ErrorReason::Overloaded,
+        Error::StoreUnavailable(_) | Error::NotFresh => ErrorReason::StoreUnavailable,
+        Error::OutcomeUnknown(_) => ErrorReason::OutcomeUnknown,
+        Error::NoSigningKey => ErrorReason::NoSigningKey,
+        Error::Internal(_) => ErrorReason::Internal,
+        Error::Refused(refusal) => match refusal {
+            Refusal::RefreshTokenInvalid => ErrorReason::RefreshTokenInvalid,
+            Refusal::RefreshTokenExpired => ErrorReason::RefreshTokenExpired,
+            Refusal::RefreshTokenReplayed => ErrorReason::RefreshTokenReplayed,
+            Refusal::RefreshTokenSuperseded => ErrorReason::RefreshTokenSuperseded,
+            Refusal::RequestIdReused => ErrorReason::RequestIdReused,
+            Refusal::SessionEnded => ErrorReason::SessionEnded,
+            Refusal::SessionIdle => ErrorReason::SessionIdle,
+            Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
+            Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
+            Refusal::ScopeNotGranted(_) => ErrorReason::ScopeNotGranted,
+            Refusal::AudienceNotAllowed(_) => ErrorReason::AudienceNotAllowed,
+            Refusal::ClaimNotAllowed { .. } => ErrorReason::ClaimNotAllowed,
+        },
     }
 }
 
-fn refused(refusal: &Refusal) -> Status {
-    let message = refusal.to_string();
-    let (code, reason) = match refusal {
-        Refusal::RefreshTokenInvalid => (Code::InvalidArgument, ErrorReason::RefreshTokenInvalid),
-        Refusal::RefreshTokenExpired => (Code::InvalidArgument, ErrorReason::RefreshTokenExpired),
-        Refusal::RefreshTokenReplayed => (Code::InvalidArgument, ErrorReason::RefreshTokenReplayed),
-        Refusal::RefreshTokenSuperseded => (Code::InvalidArgument, ErrorReason::RefreshTokenSuperseded),
-        Refusal::RequestIdReused => (Code::InvalidArgument, ErrorReason::RequestIdReused),
-        Refusal::SessionEnded => (Code::InvalidArgument, ErrorReason::SessionEnded),
-        Refusal::SessionIdle => (Code::InvalidArgument, ErrorReason::SessionIdle),
-        Refusal::ClientMismatch | Refusal::ConfirmationMismatch => (Code::InvalidArgument, ErrorReason::ClientMismatch),
-        Refusal::ScopeNotGranted(_) => (Code::PermissionDenied, ErrorReason::ScopeNotGranted),
-        Refusal::AudienceNotAllowed(_) => (Code::PermissionDenied, ErrorReason::AudienceNotAllowed),
-        Refusal::SessionLimitReached => {
-            let details = ErrorDetails::with_quota_failure_violation("subject", message.as_str());
-            return answer(Code::ResourceExhausted, ErrorReason::SessionLimitReached, &message, details);
+/// The code of each reason: the one table.
+fn code(reason: ErrorReason) -> Code {
+    use ErrorReason as R;
+    match reason {
+        R::InvalidRequest
+        | R::RequestIdReused
+        | R::MalformedToken
+        | R::TokenExpired
+        | R::TokenRevoked
+        | R::RefreshTokenInvalid
+        | R::RefreshTokenExpired
+        | R::RefreshTokenReplayed
+        | R::RefreshTokenSuperseded
+        | R::SessionEnded
+        | R::SessionIdle
+        | R::ClientMismatch
+        | R::ClaimNotAllowed => Code::InvalidArgument,
+        R::UnknownRealm | R::UnknownKey | R::UnknownDevice => Code::NotFound,
+        R::ScopeNotGranted | R::AudienceNotAllowed | R::DeviceNotTrusted => Code::PermissionDenied,
+        R::SessionLimitReached | R::RateLimited | R::Overloaded => Code::ResourceExhausted,
+        R::RequestTooLarge => Code::OutOfRange,
+        R::DeadlineExceeded => Code::DeadlineExceeded,
+        R::StoreUnavailable | R::OutcomeUnknown => Code::Unavailable,
+        R::NoSigningKey | R::KeyStateConflict => Code::FailedPrecondition,
+        R::Unsupported => Code::Unimplemented,
+        R::Unspecified | R::Internal => Code::Internal,
+    }
+}
+
+/// The status of an error.
+pub(super) fn status(error: Error) -> Status {
+    let reason = reason(&error);
+    match error {
+        Error::Invalid { field, problem } => invalid(reason, vec![Violation { field, description: problem }]),
+        Error::Refused(Refusal::ClaimNotAllowed { field, problem }) => {
+            invalid(reason, vec![Violation { field, description: problem }])
         }
-        Refusal::ClaimNotAllowed { field, problem } => {
-            let violation = Violation { field: field.clone(), description: problem.clone() };
-            return invalid(ErrorReason::ClaimNotAllowed, vec![violation]);
+        Error::Refused(Refusal::SessionLimitReached) => {
+            let message = Refusal::SessionLimitReached.to_string();
+            answer(reason, &message, ErrorDetails::with_quota_failure_violation("subject", message.as_str()))
         }
-    };
-    plain(code, reason, &message)
+        Error::UnknownRealm(_) => {
+            answer(reason, &format!("{error}: name one that the server was started with"), ErrorDetails::new())
+        }
+        Error::StoreFull(ref cause) | Error::StoreUnavailable(ref cause) | Error::OutcomeUnknown(ref cause) => {
+            warn!(%cause, "{error}");
+            answer(reason, &error.to_string(), retry_soon())
+        }
+        Error::Overloaded | Error::NotFresh => answer(reason, &error.to_string(), retry_soon()),
+        Error::Internal(ref cause) => {
+            error!(%cause, "internal error");
+            answer(reason, &error.to_string(), ErrorDetails::new())
+        }
+        Error::Refused(_) | Error::NoSigningKey => answer(reason, &error.to_string(), ErrorDetails::new()),
+    }
 }
 
 /// A request with fields that are not what they may be.
@@ -85,28 +109,39 @@ pub(super) fn invalid(reason: ErrorReason, violations: Vec<Violation>) -> Status
     for violation in violations {
         details.add_bad_request_violation(violation.field, violation.description);
     }
-    answer(Code::InvalidArgument, reason, &message, details)
+    answer(reason, &message, details)
+}
+
+/// A request that is larger than its method allows.
+pub(super) fn too_large(most: usize) -> Status {
+    let message = format!("the request is larger than the {most} bytes that this method allows");
+    answer(ErrorReason::RequestTooLarge, &message, ErrorDetails::new())
+}
+
+/// A call that took longer than its caller, or the server, waits. What it changed may hold.
+pub(super) fn deadline_exceeded() -> Status {
+    answer(ErrorReason::DeadlineExceeded, "the deadline has passed: send the same again", retry_soon())
+}
+
+/// One call too many.
+pub(super) fn overloaded() -> Status {
+    status(Error::Overloaded)
 }
 
 /// A call that this version describes but does not serve.
 pub(super) fn unimplemented(call: &str) -> Status {
-    plain(Code::Unimplemented, ErrorReason::Unsupported, &format!("{call} is not served by this version"))
-}
-
-fn plain(code: Code, reason: ErrorReason, message: &str) -> Status {
-    answer(code, reason, message, ErrorDetails::new())
+    answer(ErrorReason::Unsupported, &format!("{call} is not served by this version"), ErrorDetails::new())
 }
 
 /// The same request may succeed soon; the delay is jittered, so that callers don't come back together.
-fn retry(code: Code, reason: ErrorReason, message: &str) -> Status {
+fn retry_soon() -> ErrorDetails {
     let jitter = RandomState::new().hash_one(()) % 200;
-    let delay = Duration::from_millis(100 + jitter);
-    answer(code, reason, message, ErrorDetails::with_retry_info(Some(delay)))
+    ErrorDetails::with_retry_info(Some(Duration::from_millis(100 + jitter)))
 }
 
-fn answer(code: Code, reason: ErrorReason, message: &str, mut details: ErrorDetails) -> Status {
+fn answer(reason: ErrorReason, message: &str, mut details: ErrorDetails) -> Status {
     let name = reason.as_str_name();
     let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
-    details.set_error_info(name, DOMAIN, std::collections::HashMap::new());
-    Status::with_error_details(code, message, details)
+    details.set_error_info(name, DOMAIN, HashMap::new());
+    Status::with_error_details(code(reason), message, details)
 }

@@ -8,17 +8,17 @@ use serde_json::Value;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, async_trait};
 
-use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection};
+use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection, VerifiedToken};
 use crate::authority::issue_token::{IssueKind, IssueToken, request_id};
 use crate::authority::refresh_token::RefreshToken;
 use crate::authority::{Authority, Error};
-use crate::domain::ids::{Audience, Scope, Subject};
+use crate::domain::ids::{Audience, ClientId, Scope, Subject};
 use crate::domain::policy::Lifetime;
+use crate::domain::revocation::Revision;
 use crate::proto::v1::token_service_server::TokenService;
-use crate::proto::v1::{self, TokenKind};
-use crate::verify::VerifiedToken;
+use crate::proto::v1::{self, ErrorReason, TokenKind};
 
-use super::status::{status, unimplemented};
+use super::status::{reason, status, unimplemented};
 use super::{checked, wire};
 
 /// Serves `TokenService`.
@@ -87,30 +87,53 @@ impl TokenService for Tokens {
 
     async fn batch_introspect_tokens(
         &self,
-        _: Request<v1::BatchIntrospectTokensRequest>,
+        request: Request<v1::BatchIntrospectTokensRequest>,
     ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
-        Err(unimplemented("BatchIntrospectTokens"))
+        let request = checked(request)?;
+        let consistency = wire::consistency(request.consistency).map_err(status)?;
+        let answers = self.0.introspect_tokens(&request.realm, request.tokens, consistency).await.map_err(status)?;
+        let results = answers.into_iter().map(introspection).collect();
+        Ok(Response::new(v1::BatchIntrospectTokensResponse { results }))
     }
 
     async fn batch_revoke_tokens(
         &self,
-        _: Request<v1::BatchRevokeTokensRequest>,
+        request: Request<v1::BatchRevokeTokensRequest>,
     ) -> Result<Response<v1::BatchRevokeTokensResponse>, Status> {
-        Err(unimplemented("BatchRevokeTokens"))
+        let request = checked(request)?;
+        let outcomes = self.0.revoke_tokens(&request.realm, &request.tokens).await.map_err(status)?;
+        let mut revision = Revision::default();
+        let mut results = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            let error_reason = match outcome {
+                Ok(one) => {
+                    revision.merge(&one);
+                    ErrorReason::Unspecified
+                }
+                Err(error) => reason(&error),
+            };
+            results.push(v1::BatchRevokeTokensResult { error_reason: error_reason.into() });
+        }
+        Ok(Response::new(v1::BatchRevokeTokensResponse { results, revision: revision.to_string() }))
     }
 
     async fn revoke_client(
         &self,
-        _: Request<v1::RevokeClientRequest>,
+        request: Request<v1::RevokeClientRequest>,
     ) -> Result<Response<v1::RevokeClientResponse>, Status> {
-        Err(unimplemented("RevokeClient"))
+        let request = checked(request)?;
+        let client = ClientId::parse(&request.client_id).map_err(Error::from).map_err(status)?;
+        let revision = self.0.revoke_client(&request.realm, client).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeClientResponse { revision: revision.to_string() }))
     }
 
     async fn revoke_realm(
         &self,
-        _: Request<v1::RevokeRealmRequest>,
+        request: Request<v1::RevokeRealmRequest>,
     ) -> Result<Response<v1::RevokeRealmResponse>, Status> {
-        Err(unimplemented("RevokeRealm"))
+        let request = checked(request)?;
+        let revision = self.0.revoke_realm(&request.realm).await.map_err(status)?;
+        Ok(Response::new(v1::RevokeRealmResponse { revision: revision.to_string() }))
     }
 
     type WatchJwksStream = Answers<v1::WatchJwksResponse>;

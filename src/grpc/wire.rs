@@ -6,7 +6,7 @@ use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 
 use crate::authority::introspect_token::Consistency;
-use crate::authority::{Error, Tokens};
+use crate::authority::{Error, IssuedTokens};
 use crate::domain::ids::Subject;
 use crate::domain::ids::{ClientId, DeviceId, InvalidName};
 use crate::domain::revocation::Revision;
@@ -150,8 +150,8 @@ pub(super) fn time(time: Timestamp) -> Option<prost_types::Timestamp> {
     Some(prost_types::Timestamp { seconds: time.seconds(), nanos })
 }
 
-pub(super) fn token_pair(tokens: Tokens) -> v1::TokenPair {
-    let Tokens { grant, access_token, refresh_token } = tokens;
+pub(super) fn token_pair(tokens: IssuedTokens) -> v1::TokenPair {
+    let IssuedTokens { grant, access_token, refresh_token } = tokens;
     v1::TokenPair {
         access_token,
         token_type: "Bearer".to_owned(),

@@ -1,0 +1,345 @@
+//! The composition root: parses nothing, decides nothing; builds the parts in order, runs them, and
+//! drains them in reverse.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::server::TcpIncoming;
+use tracing::{info, warn};
+
+use crate::authority::ports::{Clock, Entropy, LogUpdate, Store};
+use crate::authority::{Authority, Parts, Realm};
+use crate::config::{Config, CreateKey, Exposure, StoreUrl};
+use crate::domain::policy::RealmPolicy;
+use crate::health::Health;
+use crate::proto::v1::session_service_server::SessionServiceServer;
+use crate::proto::v1::token_service_server::TokenServiceServer;
+use crate::signing::Signer;
+use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
+use crate::store::sealing::SealedStore;
+use crate::store::vault::VaultError;
+use crate::system::{SystemClock, SystemEntropy};
+use crate::tasks::Tasks;
+use crate::verify::Verifier;
+use crate::verify::keys::{Issuers, KeySet};
+use crate::verify::revocations::RevocationIndex;
+use crate::{grpc, http, proto};
+
+/// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
+const DRAIN: Duration = Duration::from_secs(7);
+/// Memory for verified tokens.
+const CACHE_BYTES: usize = 64 << 20;
+/// How often expired revocations are forgotten.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
+
+/// Why a server can't start: what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Beyond loopback anybody could issue tokens.
+    #[error(
+        "{field} = {address} is not a loopback address, and this version has no TLS and authenticates no caller: \
+         listen on 127.0.0.1, or pass --insecure if the network in front keeps strangers out"
+    )]
+    Exposed {
+        /// The field or flag.
+        field: &'static str,
+        /// What it says.
+        address: SocketAddr,
+    },
+    /// The port can't be had.
+    #[error(
+        "can't listen on {field} = {address}: {source}; stop what uses it, or choose another address with --{field}"
+    )]
+    Listen {
+        /// The field or flag.
+        field: &'static str,
+        /// What it says.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The embedded store.
+    #[error(transparent)]
+    Embedded(#[from] OpenError),
+    /// The key-encryption key.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// The seal.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A store of another kind.
+    #[error("--store {0}: this version has the embedded store only: use embedded:DIR")]
+    UnsupportedStore(String),
+    /// A realm's record.
+    #[error("realm {realm}: {source}")]
+    Realm {
+        /// The realm.
+        realm: String,
+        /// Why.
+        source: crate::authority::Error,
+    },
+    /// Something else.
+    #[error("can't start: {0}")]
+    Other(String),
+}
+
+/// A running server.
+pub struct Server {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    stop: watch::Sender<bool>,
+    health: Health,
+    edges: Vec<JoinHandle<()>>,
+    tasks: Tasks,
+    store: Arc<EmbeddedStore>,
+}
+
+impl Server {
+    /// Builds everything and starts to listen.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+    }
+
+    /// The same by another clock, for tests that turn it.
+    pub async fn start_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, StartError> {
+        let grpc = listen("grpc", config.grpc, config.exposure).await?;
+        let http = listen("http", config.http, config.exposure).await?;
+        let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
+        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
+
+        let (embedded, key) = open_store(&config, &clock, &entropy)?;
+        let store: Arc<dyn Store> = embedded.clone();
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(store, &[key], &*entropy).await?);
+
+        let tasks = Tasks::default();
+        let index = Arc::new(RevocationIndex::new(1));
+        follow(&tasks, store.clone(), index.clone(), clock.clone());
+        let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
+        let authority = Arc::new(assemble(realms, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health::starting(reporter).await;
+        let (stop, stopped) = watch::channel(false);
+        let http_edge = axum::serve(http, http::router(authority.clone(), health.readiness()))
+            .with_graceful_shutdown(until(stopped.clone()));
+        let grpc_edge = tonic::transport::Server::builder()
+            // Open by default; each a flood that was seen elsewhere.
+            .max_concurrent_streams(256)
+            .http2_max_header_list_size(16 * 1024)
+            .http2_max_pending_accept_reset_streams(Some(32))
+            .http2_keepalive_interval(Some(Duration::from_secs(30)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            .layer(grpc::limits::Limits::default())
+            .add_service(health_service)
+            .add_service(reflection().build_v1().map_err(|error| StartError::Other(error.to_string()))?)
+            .add_service(reflection().build_v1alpha().map_err(|error| StartError::Other(error.to_string()))?)
+            .add_service(
+                TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
+                    .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
+            )
+            .add_service(
+                SessionServiceServer::new(grpc::Sessions::new(authority))
+                    .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
+            )
+            // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
+            .serve_with_incoming_shutdown(TcpIncoming::from(grpc).with_nodelay(Some(true)), until(stopped));
+
+        let edges = vec![
+            tasks.spawn_edge("grpc", async move { grpc_edge.await.map_err(|error| error.to_string()) }),
+            tasks.spawn_edge("http", async move { http_edge.await.map_err(|error| error.to_string()) }),
+        ];
+        index.complete().await;
+        health.check(&*store, &index).await;
+        let watching = health.clone();
+        tasks.spawn_until_stopped(async move { watching.watch(store, index).await });
+        Ok(Self { grpc: grpc_address, http: http_address, stop, health, edges, tasks, store: embedded })
+    }
+
+    /// Where gRPC listens.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where HTTP listens.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Runs until SIGTERM or SIGINT, then stops.
+    pub async fn run_until_signal(self) {
+        use tokio::signal::unix::{SignalKind, signal};
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            (terminate, interrupt) => {
+                let error = terminate.err().or(interrupt.err());
+                warn!(?error, "signals can't be received; stopping");
+            }
+        }
+        info!("stopping");
+        self.stop().await;
+    }
+
+    /// Refuses new work, lets what is under way finish, and leaves within 10 s whatever clients
+    /// hold open. What was acknowledged is durable at any time.
+    pub async fn stop(self) {
+        self.health.stopping().await;
+        self.stop.send_replace(true);
+        let deadline = tokio::time::sleep(DRAIN);
+        tokio::pin!(deadline);
+        for mut edge in self.edges {
+            tokio::select! {
+                _ = &mut edge => {}
+                () = &mut deadline => edge.abort(),
+            }
+        }
+        if tokio::time::timeout(Duration::from_secs(2), self.tasks.finished()).await.is_err() {
+            warn!("some work did not finish in time");
+        }
+        let store = self.store;
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+}
+
+async fn listen(field: &'static str, address: SocketAddr, exposure: Exposure) -> Result<TcpListener, StartError> {
+    if exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
+        return Err(StartError::Exposed { field, address });
+    }
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { field, address, source })
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Other(error.to_string()))
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server was dropped: stop too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+fn open_store(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<(Arc<EmbeddedStore>, KeyEncryptionKey), StartError> {
+    let StoreUrl::Embedded(directory) = &config.store else {
+        return Err(StartError::UnsupportedStore(config.store.to_string()));
+    };
+    let store = EmbeddedStore::open(directory, clock.clone(), entropy.clone())?;
+    Ok((Arc::new(store), key_encryption_key(config, directory, &**entropy)?))
+}
+
+/// From the named file, or from the store's own, which is made at the first start.
+fn key_encryption_key(
+    config: &Config,
+    directory: &Path,
+    entropy: &dyn Entropy,
+) -> Result<KeyEncryptionKey, StartError> {
+    let file = match (&config.encryption_key_file, config.create_key) {
+        (Some(file), CreateKey::Never) => return Ok(KeyEncryptionKey::load(file)?),
+        (Some(file), CreateKey::IfMissing) => file.clone(),
+        (None, _) => directory.join("kek"),
+    };
+    let (key, created) = KeyEncryptionKey::load_or_create(&file, entropy)?;
+    if created == Created::New {
+        warn!(
+            file = %file.display(),
+            "made a new key-encryption key: back it up apart from the store, which is worthless without it"
+        );
+    }
+    Ok(key)
+}
+
+async fn open_realms(
+    policies: Vec<RealmPolicy>,
+    base: &str,
+    store: &dyn Store,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<Vec<Realm>, StartError> {
+    let mut realms = Vec::new();
+    for policy in policies {
+        let name = policy.realm.to_string();
+        let issuer = if name == "default" { base.to_owned() } else { format!("{base}/realms/{name}") };
+        let opened = Realm::open(policy, &issuer, store, clock, entropy).await;
+        realms.push(opened.map_err(|source| StartError::Realm { realm: name, source })?);
+    }
+    Ok(realms)
+}
+
+/// The authority over its realms, their keys installed where tokens are signed and verified.
+fn assemble(
+    realms: Vec<Realm>,
+    store: Arc<dyn Store>,
+    tasks: Tasks,
+    index: Arc<RevocationIndex>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Authority, StartError> {
+    let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
+    let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
+    let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
+    for realm in &realms {
+        let name = &realm.policy.realm;
+        issuers.set(name.clone(), realm.issuers.iter().map(ToString::to_string));
+        for (number, key) in &realm.keys {
+            let verifying = key.verify_key(name.clone()).map_err(|error| other(&error))?;
+            keys.install(verifying).map_err(|error| other(&error))?;
+            signer.install(name.clone(), *number, key.clone());
+        }
+    }
+    let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
+    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy }))
+}
+
+/// Keeps the index up with the store's log, and small.
+fn follow(tasks: &Tasks, store: Arc<dyn Store>, index: Arc<RevocationIndex>, clock: Arc<dyn Clock>) {
+    let pruned = index.clone();
+    tasks.spawn_until_stopped(async move {
+        loop {
+            tokio::time::sleep(PRUNE_EVERY).await;
+            pruned.prune(clock.now());
+        }
+    });
+    tasks.spawn_until_stopped(async move {
+        loop {
+            match store.follow().await {
+                Ok(mut updates) => {
+                    while let Some(update) = updates.recv().await {
+                        apply(&index, &update);
+                    }
+                }
+                Err(error) => warn!(%error, "the revocation log can't be followed"),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+}
+
+fn apply(index: &RevocationIndex, update: &LogUpdate) {
+    index.apply(update);
+    if let LogUpdate::Snapshot { entries, .. } = update {
+        info!(entries = entries.len(), "revocation log read");
+    }
+}

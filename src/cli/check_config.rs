@@ -1,0 +1,37 @@
+//! `check-config`: what `serve` would say to a file, without serving. Looks at no environment, so
+//! that the answer is the file's own.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, Environment, Flags};
+use crate::domain::ids::RealmName;
+
+use super::Streams;
+use super::failure::{Exit, Failure};
+
+/// Check configuration and realm files
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    /// Configuration or realm files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl CheckConfig {
+    pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let mut exit = Exit::Done;
+        for file in self.files {
+            let flags = Flags { config: Some(file.clone()), ..Flags::default() };
+            match Config::load(flags, &Environment::default()) {
+                Ok(config) => {
+                    let realms: Vec<_> = config.realm_names().map(RealmName::as_str).collect();
+                    writeln!(streams.out, "{}: ok (realms: {})", file.display(), realms.join(", "))?;
+                }
+                Err(error) => exit = Failure::from(error).report(streams),
+            }
+        }
+        Ok(exit)
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line: what it offers, and how a command's end becomes an exit code. Each command has
+//! a file of its own; none of them reads the environment or prints past the given streams.
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+mod answer;
+mod check_config;
+mod client;
+mod completions;
+mod demo;
+mod failure;
+mod healthcheck;
+mod man;
+mod serve;
+mod session;
+mod token;
+mod version;
+
+use client::ClientFlags;
+use failure::{Exit, Failure};
+
+/// Token Authority: issues, refreshes, introspects and revokes tokens.
+#[derive(Debug, Parser)]
+#[command(name = "token-authority", version, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done; 1 refused, not active, or wrongly configured; 2 wrong usage; \
+                        3 server not reachable or too slow.")]
+struct Cli {
+    #[command(flatten)]
+    client: ClientFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Demo(demo::Demo),
+    #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
+    Session(session::Session),
+    CheckConfig(check_config::CheckConfig),
+    Healthcheck(healthcheck::Healthcheck),
+    Completions(completions::Completions),
+    Man(man::Man),
+    Version(version::Version),
+}
+
+/// The commands that talk to a server, and so take the client's flags.
+const CLIENTS: [&str; 3] = ["token", "session", "healthcheck"];
+
+/// The streams of the process, or what stands in for them.
+struct Streams<'a> {
+    input: &'a mut dyn Read,
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+/// Runs one command to its end. `arguments` start with the program's name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Standard error is not locked: logs go there while a server runs.
+    let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr());
+    let mut streams = Streams { input: &mut input, out: &mut out, err: &mut err };
+    let ended = parse(arguments).and_then(|cli| cli.run(&mut streams));
+    let exit = ended.and_then(|exit| streams.out.flush().map(|()| exit).map_err(Failure::from));
+    match exit {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report(&mut streams).into(),
+    }
+}
+
+/// The command as clap sees it, the client's flags hidden where they mean nothing.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    // Copies global flags into the commands, where they can be hidden.
+    command.build();
+    command.mut_subcommands(|sub| {
+        let client = CLIENTS.contains(&sub.get_name());
+        sub.mut_args(|arg| if arg.is_global_set() && !client { arg.hide(true) } else { arg })
+    })
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    match matches.subcommand_name() {
+        Some(name) if !CLIENTS.contains(&name) && cli.client != ClientFlags::default() => {
+            let message = format!("--endpoint, --realm and --json are for {}, not for {name}", CLIENTS.join(", "));
+            Err(command.error(ErrorKind::ArgumentConflict, message).into())
+        }
+        _ => Ok(cli),
+    }
+}
+
+impl Cli {
+    fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Serve(serve) => serve.run(streams),
+            Command::Demo(demo) => demo.run(streams),
+            Command::Token(token) => block_on(token.run(&self.client, streams)),
+            Command::Session(session) => block_on(session.run(&self.client, streams)),
+            Command::CheckConfig(check) => check.run(streams),
+            Command::Healthcheck(check) => block_on(check.run(&self.client, streams)),
+            Command::Completions(completions) => completions.run(streams),
+            Command::Man(man) => man.run(streams),
+            Command::Version(version) => version.run(streams),
+        }
+    }
+}
+
+/// Runs a client command, which makes one call: one thread is enough.
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+/// Runs a server's work on every core, and at least two threads: one must be free while another is
+/// in a long computation, such as making a key.
+fn block_on_all_cores<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, Failure> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn client_flags_stand_before_or_after_the_command() {
+        for line in [
+            "token-authority --json --realm r --endpoint h:1 token issue --subject s",
+            "token-authority token --json --realm r --endpoint http://h:1 issue --subject s",
+            "token-authority token issue --subject s --json --realm r --endpoint http://h:1/",
+        ] {
+            let cli = parsed(line).unwrap_or_else(|failure| panic!("{line}: {failure:?}"));
+            assert_eq!((cli.client.json, cli.client.realm.as_deref()), (true, Some("r")), "{line}");
+            assert_eq!(cli.client.endpoint().to_string(), "http://h:1/", "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_wrong_usage() {
+        for line in [
+            "token-authority",
+            "token-authority token",
+            "token-authority tokens",
+            "token-authority token issue",
+            "token-authority token issue --subject s --claim role",
+            "token-authority token issue --subject s --claim role=admin",
+            "token-authority token issue --subject s --remember-me --without-session",
+            "token-authority token introspect",
+            "token-authority token introspect t --endpoint https://h:1",
+            "token-authority token introspect t --endpoint :",
+            "token-authority serve --grpc localhost",
+            "token-authority serve --store data",
+            "token-authority serve --log-format yaml",
+            "token-authority serve --realm r",
+            "token-authority demo --json",
+            "token-authority check-config",
+        ] {
+            let failure = parsed(line).err().unwrap_or_else(|| panic!("{line} is refused"));
+            assert_eq!(failure.exit(), Exit::Usage, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_shows_client_flags_to_clients_only() {
+        for (line, shown) in [("token-authority serve --help", false), ("token-authority token issue --help", true)] {
+            let failure = parsed(line).expect_err("help ends the command");
+            assert_eq!(failure.exit(), Exit::Done);
+            assert_eq!(failure.to_string().contains("--endpoint"), shown, "{failure}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! `serve`: flags over environment over file, a banner, and the server until a signal comes.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::app::Server;
+use crate::config::{self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreUrl};
+use crate::domain::ids::RealmName;
+use crate::telemetry;
+
+use super::failure::{Exit, Failure};
+use super::{Streams, block_on_all_cores};
+
+/// Run the server
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Configuration file, or a realm file; deploy/token-authority.toml shows every key
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where gRPC listens [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<SocketAddr>,
+    /// Where HTTP listens [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
+    /// URL under which clients reach the HTTP side: the issuer [default: http:// and that address]
+    #[arg(long, value_name = "URL", value_parser = config::public_url_flag)]
+    public_url: Option<String>,
+    /// Where the store is: embedded:DIR [default: embedded:./data]
+    #[arg(long, value_name = "URL")]
+    store: Option<StoreUrl>,
+    /// File with the key-encryption key [default: `kek` in the embedded store's directory]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Make the key file if it is missing
+    #[arg(long)]
+    dev: bool,
+    /// Directory of realm files
+    #[arg(long, value_name = "DIR")]
+    realms: Option<PathBuf>,
+    /// Listen beyond this machine, without TLS and caller authentication
+    #[arg(long)]
+    insecure: bool,
+    /// How logs are written, on standard error [default: text]
+    #[arg(long, value_name = "FORMAT", value_parser = log_format())]
+    log_format: Option<LogFormat>,
+    /// off, error, warn, info, debug, trace, or a list such as warn,token_authority=debug [default: info]
+    #[arg(long, value_name = "LEVEL", value_parser = config::log_level_flag)]
+    log_level: Option<String>,
+}
+
+impl Serve {
+    pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        let config = Config::load(self.into(), &Environment::of_process())?;
+        telemetry::init(&config.log);
+        block_on_all_cores(async {
+            let said = Banner::of(&config);
+            let server = Server::start(config).await.map_err(Failure::refused)?;
+            // A server whose standard error nobody reads serves all the same.
+            let _ = said.write(streams.err, server.grpc_address(), server.http_address());
+            server.run_until_signal().await;
+            Ok(Exit::Done)
+        })
+    }
+}
+
+impl From<Serve> for Flags {
+    fn from(serve: Serve) -> Self {
+        Self {
+            config: serve.config,
+            grpc: serve.grpc,
+            http: serve.http,
+            public_url: serve.public_url,
+            exposure: serve.insecure.then_some(Exposure::Insecure),
+            store: serve.store,
+            encryption_key_file: serve.key_file,
+            create_key: if serve.dev { CreateKey::IfMissing } else { CreateKey::Never },
+            realms: serve.realms,
+            log_format: serve.log_format,
+            log_level: serve.log_level,
+        }
+    }
+}
+
+fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|name| match name.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
+}
+
+/// What a person who starts a server wants to know. Programs get its last line alone.
+struct Banner {
+    store: String,
+    realms: String,
+    exposure: Exposure,
+    format: LogFormat,
+}
+
+impl Banner {
+    fn of(config: &Config) -> Self {
+        let realms: Vec<_> = config.realm_names().map(RealmName::as_str).collect();
+        Self {
+            store: config.store.to_string(),
+            realms: realms.join(", "),
+            exposure: config.exposure,
+            format: config.log.format,
+        }
+    }
+
+    fn write(&self, err: &mut dyn Write, grpc: SocketAddr, http: SocketAddr) -> std::io::Result<()> {
+        if self.format == LogFormat::Text {
+            writeln!(err, "Token Authority {}", env!("CARGO_PKG_VERSION"))?;
+            writeln!(err, "  store   {}", self.store)?;
+            writeln!(err, "  realms  {}", self.realms)?;
+            if self.exposure == Exposure::Insecure {
+                writeln!(err, "  WARNING --insecure: whoever reaches these ports can issue tokens")?;
+            }
+            writeln!(err, "  try     token-authority token issue --subject alice{}", endpoint_flag(grpc))?;
+        }
+        // One line of fixed form, once both ports serve: scripts wait for it and read free ports from it.
+        writeln!(err, "listening grpc={grpc} http={http}")
+    }
+}
+
+/// What a client has to add to reach a server that is not at the default address.
+fn endpoint_flag(grpc: SocketAddr) -> String {
+    let mut reachable = grpc;
+    if grpc.ip().is_unspecified() {
+        reachable.set_ip(if grpc.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    if reachable == Config::default().grpc { String::new() } else { format!(" --endpoint http://{reachable}") }
+}

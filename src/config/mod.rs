@@ -1,0 +1,197 @@
+//! What a server is told: a file, then the environment, then flags, each value parsed before a port
+//! is bound. Knows what is allowed and where each value came from; opens nothing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::domain::ids::RealmName;
+use crate::domain::policy::RealmPolicy;
+
+mod document;
+mod environment;
+mod layers;
+mod listeners;
+mod problem;
+mod realm;
+mod realms;
+mod store_url;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use environment::Environment;
+pub use problem::{ConfigError, Origin, Problem};
+pub use store_url::{RedisUrl, StoreUrl};
+pub(crate) use value::{log_level_flag, public_url_flag};
+
+use layers::Layers;
+
+/// The realm that always exists.
+pub const DEFAULT_REALM: &str = "default";
+/// What a realm that says nothing else calls a client that was not named.
+const DEFAULT_CLIENT: &str = "cli";
+
+/// Everything that a server is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where gRPC listens; port 0 for any free one.
+    pub grpc: SocketAddr,
+    /// Where HTTP listens; port 0 for any free one.
+    pub http: SocketAddr,
+    /// Base of the issuers and of the URLs in discovery documents, without a slash at its end;
+    /// `None`: the HTTP address.
+    pub public_url: Option<String>,
+    /// Who may reach the listeners.
+    pub exposure: Exposure,
+    /// Where sessions, keys and revocations are.
+    pub store: StoreUrl,
+    /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
+    pub encryption_key_file: Option<PathBuf>,
+    /// What to do when that file is missing.
+    pub create_key: CreateKey,
+    /// The policy of each realm, `default` among them, by name.
+    pub realms: Vec<RealmPolicy>,
+    /// How logs are written.
+    pub log: LogConfig,
+}
+
+/// Who may reach the listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exposure {
+    /// Only processes on this machine.
+    #[default]
+    LoopbackOnly,
+    /// Whoever the network lets through: the operator said `--insecure`.
+    Insecure,
+}
+
+/// What to do when the named key file is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CreateKey {
+    /// Refuse to start: a new key can't open what an old one sealed.
+    #[default]
+    Never,
+    /// Make it, with mode 0600: `--dev`.
+    IfMissing,
+}
+
+/// How logs are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// Levels, as checked: `info`, or `warn,token_authority=debug`.
+    pub level: String,
+}
+
+/// For whom logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people: a line of text an event.
+    #[default]
+    Text,
+    /// For programs: a JSON object a line.
+    Json,
+}
+
+/// What flags say; each wins over environment and file.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--grpc`
+    pub grpc: Option<SocketAddr>,
+    /// `--http`
+    pub http: Option<SocketAddr>,
+    /// `--public-url`
+    pub public_url: Option<String>,
+    /// `--insecure`
+    pub exposure: Option<Exposure>,
+    /// `--store`
+    pub store: Option<StoreUrl>,
+    /// `--key-file`
+    pub encryption_key_file: Option<PathBuf>,
+    /// `--dev`
+    pub create_key: CreateKey,
+    /// `--realms`
+    pub realms: Option<PathBuf>,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
+    /// `--log-level`
+    pub log_level: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
+            http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: None,
+            exposure: Exposure::default(),
+            store: StoreUrl::Embedded(PathBuf::from("./data")),
+            encryption_key_file: None,
+            create_key: CreateKey::default(),
+            realms: realms::with_default(Vec::new()),
+            log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
+        }
+    }
+}
+
+impl Config {
+    /// A server of its own on free ports of this machine, its embedded store in `directory`.
+    pub fn on_free_ports(directory: &Path) -> Self {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self { grpc: free, http: free, store: StoreUrl::Embedded(directory.to_owned()), ..Self::default() }
+    }
+
+    /// Reads the file that the flags name, the environment, the realm files, and the flags.
+    ///
+    /// The error lists everything that is wrong, not only what was found first.
+    pub fn load(flags: Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        let mut problems = Vec::new();
+        let mut layers = Layers::open(flags.config.as_deref(), environment, &mut problems);
+        let default = Self::default();
+
+        let grpc = layers.read("server", "grpc", value::address).or_flag(flags.grpc, "--grpc").or_default(default.grpc);
+        let http = layers.read("server", "http", value::address).or_flag(flags.http, "--http").or_default(default.http);
+        let public_url =
+            layers.read("server", "public_url", value::public_url).or_flag(flags.public_url, "--public-url");
+        let exposure = layers.read("server", "insecure", value::exposure).or_flag(flags.exposure, "--insecure");
+        let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
+        let key = layers.read("keys", "encryption_key_file", value::path);
+        let key = key.or_flag(flags.encryption_key_file, "--key-file");
+        let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
+        let format = layers.read("log", "format", value::log_format).or_flag(flags.log_format, "--log-format");
+        let level = layers.read("log", "level", value::log_level).or_flag(flags.log_level, "--log-level");
+
+        let own_realm = layers.realm();
+        layers.finish();
+        let exposure = exposure.value.unwrap_or_default();
+        listeners::check(&grpc, &http, exposure, &mut problems);
+        let realms = realms::read(own_realm, directory, &mut problems);
+        if !problems.is_empty() {
+            problems.sort_by(|a, b| a.origin.place().cmp(&b.origin.place()));
+            return Err(ConfigError(problems));
+        }
+        Ok(Self {
+            grpc: grpc.value.unwrap_or(default.grpc),
+            http: http.value.unwrap_or(default.http),
+            public_url: public_url.value,
+            exposure,
+            store: store.value.unwrap_or(default.store),
+            encryption_key_file: key.value,
+            create_key: flags.create_key,
+            realms,
+            log: LogConfig {
+                format: format.value.unwrap_or(default.log.format),
+                level: level.value.unwrap_or(default.log.level),
+            },
+        })
+    }
+
+    /// The names of the realms.
+    pub fn realm_names(&self) -> impl Iterator<Item = &RealmName> {
+        self.realms.iter().map(|policy| &policy.realm)
+    }
+}

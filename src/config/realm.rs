@@ -1,0 +1,228 @@
+//! The keys of a realm, their bounds, and what they have to do with each other. Knows no file.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::domain::algorithm::Algorithm;
+use crate::domain::claims::REGISTERED;
+use crate::domain::ids::{Audience, ClientId, RealmName, Scope};
+use crate::domain::policy::{Allowed, AtLimit, RealmPolicy, Rotation};
+
+use super::document::{Raw, Table};
+use super::problem::{Origin, Problem, unknown};
+use super::realms::permissive;
+use super::{DEFAULT_REALM, value};
+
+/// The table that defines a realm.
+pub(super) const REALM: &str = "realm";
+
+/// Each key of it.
+pub(super) const KEYS: [&str; 15] = [
+    "name",
+    "algorithm",
+    "access_lifetime",
+    "session_lifetime",
+    "remember_me_lifetime",
+    "idle_timeout",
+    "reuse_leeway",
+    "rotation",
+    "max_sessions",
+    "at_limit",
+    "audiences",
+    "default_audience",
+    "scopes",
+    "claims",
+    "default_client",
+];
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One access token: what was revoked elsewhere may live on this long in verifiers of others.
+const ACCESS_LIFETIME: RangeInclusive<Duration> = SECOND..=DAY;
+/// Of a session, remembered or not, and its idle timeout.
+const SESSION_LIFETIME: RangeInclusive<Duration> = SECOND..=Duration::from_secs(365 * 86_400);
+/// A thief has this long beside the owner, so no realm may have more than a minute.
+const REUSE_LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+/// Sessions of a subject share a record.
+const MAX_SESSIONS: RangeInclusive<usize> = 1..=1000;
+const MOST_ITEMS: usize = 1000;
+
+/// Parses a realm; what is wrong is added to `problems`, and then there is none.
+pub(super) fn policy(table: Table, problems: &mut Vec<Problem>) -> Option<RealmPolicy> {
+    let before = problems.len();
+    let mut reader = Reader { table, problems };
+    let policy = read(&mut reader);
+    let Reader { table, problems } = reader;
+    for entry in &table.entries {
+        let origin = table.origin(&entry.key, entry.line);
+        problems.push(Problem { origin, message: unknown("key", &entry.key, &KEYS) });
+    }
+    policy.filter(|_| problems.len() == before)
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
+    let head = reader.table.head();
+    if !reader.table.has("name") {
+        reader.wrong(head.clone(), "name is missing: a realm needs one, such as name = \"web-mobile\"".to_owned());
+    }
+    // A stand-in, so that the other keys are judged too.
+    let name = reader.key("name", realm_name).or_else(|| RealmName::parse(DEFAULT_REALM).ok())?;
+    let mut policy = permissive(&name)?;
+
+    let algorithms = Algorithm::ALL.map(|algorithm| (algorithm.name(), algorithm));
+    reader.set(&mut policy.algorithm, "algorithm", |raw| value::one_of(raw, &algorithms));
+    reader.set(&mut policy.access_lifetime, "access_lifetime", |raw| value::duration(raw, &ACCESS_LIFETIME, SECOND));
+    reader.set(&mut policy.reuse_leeway, "reuse_leeway", |raw| value::duration(raw, &REUSE_LEEWAY, MILLISECOND));
+    let rotations = [("each-use", Rotation::EachUse), ("off", Rotation::Off)];
+    reader.set(&mut policy.rotation, "rotation", |raw| value::one_of(raw, &rotations));
+    reader.set(&mut policy.max_sessions, "max_sessions", |raw| value::integer(raw, &MAX_SESSIONS));
+    let at_limit =
+        [("refuse", AtLimit::Refuse), ("evict-oldest", AtLimit::EvictOldest), ("evict-idlest", AtLimit::EvictIdlest)];
+    reader.set(&mut policy.at_limit, "at_limit", |raw| value::one_of(raw, &at_limit));
+    reader.set(&mut policy.scopes, "scopes", |raw| allowed(raw, |text| parsed(Scope::parse(text))));
+    reader.set(&mut policy.claims, "claims", |raw| allowed(raw, claim_name));
+    reader.set(&mut policy.default_client, "default_client", default_client);
+    lifetimes(reader, &mut policy, &head);
+    audiences(reader, &mut policy);
+    Some(policy)
+}
+
+/// Reads the lifetimes of a session, which bound each other and the access token's.
+fn lifetimes(reader: &mut Reader<'_>, policy: &mut RealmPolicy, head: &Origin) {
+    let session = |raw: &Raw| value::duration(raw, &SESSION_LIFETIME, SECOND);
+    let at = reader.set(&mut policy.session_lifetime, "session_lifetime", session).unwrap_or_else(|| head.clone());
+    policy.remember_me_lifetime = policy.remember_me_lifetime.max(policy.session_lifetime);
+    let remembered_at = reader.set(&mut policy.remember_me_lifetime, "remember_me_lifetime", session);
+    let idle_at = reader.set(&mut policy.idle_timeout, "idle_timeout", |raw| match value::text(raw) {
+        Some("none") => Ok(None),
+        _ => session(raw).map(Some).map_err(|allowed| format!("{allowed}; or \"none\"")),
+    });
+    let text = |duration: Duration| humantime::format_duration(duration).to_string();
+    if policy.access_lifetime > policy.session_lifetime {
+        let (access, session) = (text(policy.access_lifetime), text(policy.session_lifetime));
+        reader.wrong(at, format!("session_lifetime = {session} must not be shorter than access_lifetime = {access}"));
+    }
+    if let Some(at) = remembered_at.filter(|_| policy.remember_me_lifetime < policy.session_lifetime) {
+        let (remembered, session) = (text(policy.remember_me_lifetime), text(policy.session_lifetime));
+        reader.wrong(at, format!("{remembered} must not be shorter than session_lifetime = {session}"));
+    }
+    let idle = policy.idle_timeout.filter(|idle| *idle > policy.remember_me_lifetime);
+    if let (Some(at), Some(idle)) = (idle_at, idle) {
+        let (idle, longest) = (text(idle), text(policy.remember_me_lifetime));
+        reader.wrong(
+            at,
+            format!("{idle} must not be longer than remember_me_lifetime = {longest}: it would never apply"),
+        );
+    }
+}
+
+/// Reads the audiences; the default is one of them.
+fn audiences(reader: &mut Reader<'_>, policy: &mut RealmPolicy) {
+    let audience = |text: &str| parsed(Audience::parse(text));
+    let listed = reader.key("audiences", |raw| match raw {
+        Raw::List(items) => {
+            let first = items.first().and_then(value::text).and_then(|text| Audience::parse(text).ok());
+            let allowed = allowed(raw, audience)?;
+            first
+                .map(|first| (allowed, first))
+                .ok_or_else(|| "must name at least one audience, or be \"any\"".to_owned())
+        }
+        _ => allowed(raw, audience).map(|allowed| (allowed, policy.default_audience.clone())),
+    });
+    if let Some((allowed, first)) = listed {
+        policy.audiences = allowed;
+        policy.default_audience = first;
+    }
+    let default = |raw: &Raw| match value::text(raw) {
+        Some(text) => audience(text),
+        None => Err("must be an audience in quotes".to_owned()),
+    };
+    let at = reader.set(&mut policy.default_audience, "default_audience", default);
+    if let Some(at) = at.filter(|_| !policy.audiences.contains(&policy.default_audience)) {
+        reader.wrong(at, format!("{:?} is not one of audiences", policy.default_audience.as_str()));
+    }
+}
+
+fn realm_name(raw: &Raw) -> Result<RealmName, String> {
+    parsed(RealmName::parse(value::text(raw).unwrap_or_default()))
+}
+
+fn default_client(raw: &Raw) -> Result<Option<ClientId>, String> {
+    match value::text(raw) {
+        Some("none") => Ok(None),
+        text => parsed(ClientId::parse(text.unwrap_or_default()))
+            .map(Some)
+            .map_err(|allowed| format!("{allowed}; or \"none\": each login names its client")),
+    }
+}
+
+fn claim_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+        return Err("claim must be 1 to 255 bytes without control characters".to_owned());
+    }
+    if REGISTERED.contains(&text) {
+        return Err(format!("{text:?} is a registered claim that the authority sets itself"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses `"any"` or a list.
+fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Result<Allowed<T>, String> {
+    let wrong = || format!("must be \"any\" or a list of at most {MOST_ITEMS} strings");
+    match raw {
+        Raw::List(items) if items.len() <= MOST_ITEMS => {
+            let items = items.iter().map(|item| {
+                let text = value::text(item).ok_or_else(wrong)?;
+                parse(text).map_err(|message| format!("{item}: {message}"))
+            });
+            items.collect::<Result<BTreeSet<_>, _>>().map(Allowed::Only)
+        }
+        _ if value::text(raw) == Some("any") => Ok(Allowed::Any),
+        _ => Err(wrong()),
+    }
+}
+
+fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
+}
+
+struct Reader<'a> {
+    table: Table,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Reader<'_> {
+    fn key<T>(&mut self, key: &'static str, parse: impl Fn(&Raw) -> Result<T, String>) -> Option<T> {
+        let mut value = None;
+        self.set(&mut value, key, |raw| parse(raw).map(Some));
+        value
+    }
+
+    /// Reads a key into its place; where it stands, if it is there and right.
+    fn set<T>(
+        &mut self,
+        place: &mut T,
+        key: &'static str,
+        parse: impl Fn(&Raw) -> Result<T, String>,
+    ) -> Option<Origin> {
+        debug_assert!(KEYS.contains(&key));
+        let (origin, raw) = self.table.take(key)?;
+        match parse(&raw) {
+            Ok(value) => {
+                *place = value;
+                Some(origin)
+            }
+            Err(message) => {
+                self.wrong(origin, value::refused(&raw, message));
+                None
+            }
+        }
+    }
+
+    fn wrong(&mut self, origin: Origin, message: String) {
+        self.problems.push(Problem { origin, message });
+    }
+}

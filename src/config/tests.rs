@@ -1,0 +1,259 @@
+//! What a configuration says and how a wrong one is refused, as its reader sees it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::domain::algorithm::Algorithm;
+use crate::domain::ids::{Audience, ClientId, Scope};
+use crate::domain::policy::{Allowed, AtLimit, Rotation};
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/token-authority.toml");
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment::new(variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
+}
+
+/// Loads a file of this text; an error without the directory, which changes.
+fn load(text: &str, variables: &[(&str, &str)], flags: Flags) -> Result<Config, String> {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("c.toml");
+    fs::write(&file, text).expect("writes");
+    let flags = Flags { config: Some(file), ..flags };
+    let prefix = format!("{}/", directory.path().display());
+    Config::load(flags, &environment(variables)).map_err(|error| error.to_string().replace(&prefix, ""))
+}
+
+fn error(text: &str) -> String {
+    load(text, &[], Flags::default()).expect_err(text)
+}
+
+#[test]
+fn nothing_said_is_the_default() {
+    let config = Config::load(Flags::default(), &Environment::default()).expect("loads");
+    assert_eq!(config, Config::default());
+    assert_eq!(load("", &[], Flags::default()), Ok(config.clone()));
+    let realm = config.realms.first().expect("the default realm");
+    assert_eq!(realm.realm.as_str(), "default");
+    assert_eq!(realm.default_audience.as_str(), "default");
+    assert_eq!(realm.default_client.as_ref().map(ClientId::as_str), Some("cli"));
+    assert_eq!((realm.algorithm, &realm.audiences), (Algorithm::Rs256, &Allowed::Any));
+}
+
+#[test]
+fn the_example_names_every_key_and_says_the_defaults() {
+    let text = fs::read_to_string(EXAMPLE).expect("the example");
+    let config = Config::load(Flags { config: Some(EXAMPLE.into()), ..Flags::default() }, &Environment::default());
+    assert_eq!(config.expect("loads"), Config::default());
+
+    // What has no default stands in a comment; with an example of it, it loads as well.
+    let spelled: String = text.lines().map(|line| format!("{}\n", line.strip_prefix("#= ").unwrap_or(line))).collect();
+    let directory = TempDir::new().expect("a directory");
+    fs::create_dir(directory.path().join("realms")).expect("a directory");
+    fs::write(directory.path().join("realms/a.toml"), "[realm]\nname = \"a\"\n").expect("writes");
+    let spelled = spelled.replace("\"realms\"", &format!("{:?}", directory.path().join("realms")));
+    load(&spelled, &[], Flags::default()).expect("loads with every key");
+    for (section, keys) in layers::SECTIONS.iter().copied().chain([(realm::REALM, &realm::KEYS[..])]) {
+        let table = spelled.split(&format!("\n[{section}]\n")).nth(1).expect(section);
+        let table = table.split("\n[").next().unwrap_or_default();
+        for key in keys {
+            assert!(table.lines().any(|line| line.starts_with(&format!("{key} = "))), "{section}.{key}");
+        }
+    }
+}
+
+#[test]
+fn a_typo_is_refused_with_file_line_and_the_nearest_name() {
+    for (text, expected) in [
+        ("[server]\ngrcp = \"127.0.0.1:1\"\n", "c.toml:2: server.grcp: unknown key \"grcp\": did you mean \"grpc\"?"),
+        ("\n[sever]\n", "c.toml:2: unknown table \"sever\": did you mean \"server\"?"),
+        ("[store]\nqqq = 1\n", "c.toml:2: store.qqq: unknown key \"qqq\": known are url"),
+        (
+            "[realm]\nname = \"a\"\n\nacces_lifetime = \"15m\"\n",
+            "c.toml:4: realm.acces_lifetime: unknown key \"acces_lifetime\": did you mean \"access_lifetime\"?",
+        ),
+        ("log = 1\n", "c.toml:1: log: must be a table: [log]"),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+    assert!(error("[server\n").starts_with("c.toml:1: not TOML: "), "{}", error("[server\n"));
+    assert!(error("[log]\nlevel = 'a'\nlevel = 'b'\n").starts_with("c.toml:3: not TOML: "));
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_what_is_allowed() {
+    for (text, starts, says) in [
+        ("[server]\ngrpc = \"localhost\"", "c.toml:2: server.grpc: \"localhost\": ", "an IP address with a port"),
+        ("[server]\ngrpc = 50051", "c.toml:2: server.grpc: 50051: ", "an IP address with a port"),
+        ("[server]\ninsecure = \"true\"", "c.toml:2: server.insecure: \"true\": ", "true or false"),
+        ("[server]\npublic_url = \"example.com\"", "c.toml:2: server.public_url: ", "https://"),
+        ("[server]\npublic_url = \"https://example.com/\"", "c.toml:2: server.public_url: ", "no '/' at the end"),
+        ("[server]\npublic_url = \"https://a@example.com\"", "c.toml:2: server.public_url: ", "no user"),
+        ("[store]\nurl = \"redis//:secret@h\"", "c.toml:2: store.url: must be embedded:DIR", "redis-sentinel://"),
+        ("[keys]\nencryption_key_file = \"\"", "c.toml:2: keys.encryption_key_file: ", "a path"),
+        ("[log]\nformat = \"yaml\"", "c.toml:2: log.format: \"yaml\": ", "must be \"text\" or \"json\""),
+        ("[log]\nlevel = \"inof\"", "c.toml:2: log.level: \"inof\": ", "must be one of off, error, warn, info"),
+        ("[realm]\nname = \"A\"", "c.toml:2: realm.name: \"A\": ", "1 to 63 characters"),
+        ("[realm]\nalgorithm = \"RS256\"", "c.toml:1: realm: name is missing", "such as"),
+    ] {
+        let error = error(text);
+        assert!(error.starts_with(starts) && error.contains(says) && !error.contains("secret"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn each_key_of_a_realm_has_bounds() {
+    let key = |line: &str| error(&format!("[realm]\nname = \"a\"\n{line}\n"));
+    for (line, says) in [
+        ("algorithm = \"none\"", "must be \"RS256\" or "),
+        ("access_lifetime = \"soon\"", "such as \"90s\", \"15m\", \"8h\" or \"7d\", from 1s to 1day, in whole seconds"),
+        ("access_lifetime = 900", "in quotes"),
+        ("access_lifetime = \"0s\"", "from 1s"),
+        ("access_lifetime = \"25h\"", "to 1day"),
+        ("access_lifetime = \"1500ms\"", "in whole seconds"),
+        ("session_lifetime = \"1m\"", "session_lifetime = 1m must not be shorter than access_lifetime = 15m"),
+        ("session_lifetime = \"366d\"", "to 11months 30days"),
+        ("remember_me_lifetime = \"1d\"", "1day must not be shorter than session_lifetime = 7days"),
+        ("idle_timeout = \"never\"", "or \"none\""),
+        ("idle_timeout = \"31d\"", "it would never apply"),
+        ("reuse_leeway = \"61s\"", "from 0s to 1m, in whole milliseconds"),
+        ("rotation = \"always\"", "must be \"each-use\" or \"off\""),
+        ("max_sessions = 0", "from 1 to 1000"),
+        ("max_sessions = 1001", "from 1 to 1000"),
+        ("max_sessions = -1", "from 1 to 1000"),
+        ("max_sessions = \"5\"", "from 1 to 1000"),
+        ("at_limit = \"evict\"", "must be \"refuse\" or \"evict-oldest\" or \"evict-idlest\""),
+        ("audiences = []", "at least one audience"),
+        ("audiences = \"api\"", "must be \"any\" or a list"),
+        ("default_audience = \"\"", "1 to 255 bytes"),
+        ("audiences = [\"a\"]\ndefault_audience = \"b\"", "\"b\" is not one of audiences"),
+        ("scopes = [\"a b\"]", "\"a b\": scope must be"),
+        ("scopes = [1]", "must be \"any\" or a list"),
+        ("claims = [\"sub\"]", "\"sub\" is a registered claim"),
+        ("default_client = \"\"", "or \"none\""),
+    ] {
+        let error = key(line);
+        let last = line.lines().count() + 2;
+        assert!(error.contains(says) && error.starts_with(&format!("c.toml:{last}: realm.")), "{line}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn a_realm_file_says_it_all() {
+    let text = r#"
+        [realm]
+        name = "web"
+        algorithm = "EdDSA"
+        access_lifetime = "15m"
+        session_lifetime = "45d"
+        idle_timeout = "30m"
+        reuse_leeway = "0s"
+        rotation = "off"
+        max_sessions = 3
+        at_limit = "refuse"
+        audiences = ["z", "a"]
+        scopes = []
+        claims = ["role"]
+        default_client = "none"
+    "#;
+    let config = load(text, &[], Flags::default()).expect("loads");
+    assert_eq!(config.realm_names().map(RealmName::as_str).collect::<Vec<_>>(), ["default", "web"]);
+    let web = &config.realms[1];
+    assert_eq!(web.algorithm, Algorithm::EdDsa);
+    assert_eq!(web.session_lifetime, Duration::from_secs(45 * 86_400));
+    assert_eq!(web.remember_me_lifetime, web.session_lifetime, "never shorter than a session's");
+    assert_eq!(web.idle_timeout, Some(Duration::from_secs(1800)));
+    assert_eq!(web.reuse_leeway, Duration::ZERO);
+    assert_eq!((web.rotation, web.max_sessions, web.at_limit), (Rotation::Off, 3, AtLimit::Refuse));
+    assert_eq!(web.default_audience, Audience::parse("z").expect("an audience"), "the first as written");
+    assert!(!web.scopes.contains(&Scope::parse("read").expect("a scope")));
+    assert!(web.claims.contains(&"role".to_owned()) && !web.claims.contains(&"roles".to_owned()));
+    assert_eq!(web.default_client, None);
+}
+
+#[test]
+fn environment_wins_over_file_and_flags_over_both() {
+    let file = "[server]\ngrpc = \"127.0.0.1:1\"\n[log]\nlevel = \"warn\"\nformat = \"json\"\n";
+    let variables = [("TOKEN_AUTHORITY__SERVER__GRPC", "127.0.0.1:2"), ("TOKEN_AUTHORITY__LOG__LEVEL", "debug")];
+    let port = |flags| load(file, &variables, flags).map(|config| (config.grpc.port(), config.log));
+    let log = LogConfig { format: LogFormat::Json, level: "debug".to_owned() };
+    assert_eq!(port(Flags::default()), Ok((2, log.clone())));
+    let flags = Flags { grpc: "127.0.0.1:3".parse().ok(), ..Flags::default() };
+    assert_eq!(port(flags), Ok((3, log)));
+
+    let wrong = load("", &[("TOKEN_AUTHORITY__SERVER__GRCP", "x")], Flags::default()).expect_err("refused");
+    assert!(wrong.ends_with("did you mean \"TOKEN_AUTHORITY__SERVER__GRPC\"?"), "{wrong}");
+    let wrong = load("", &[("TOKEN_AUTHORITY__LOG__FORMAT", "x")], Flags::default()).expect_err("refused");
+    assert_eq!(wrong, "TOKEN_AUTHORITY__LOG__FORMAT: \"x\": must be \"text\" or \"json\"");
+    let others = [("TOKEN_AUTHORITY_PORT", "tcp://10.0.0.1:1"), ("PATH", "/bin")];
+    assert_eq!(load("", &others, Flags::default()), Ok(Config::default()));
+}
+
+#[test]
+fn a_secret_comes_from_a_file_that_the_environment_names() {
+    let directory = TempDir::new().expect("a directory");
+    let secret = directory.path().join("url");
+    fs::write(&secret, "redis://:secret@h:1\n").expect("writes");
+    let path = secret.to_str().expect("UTF-8");
+    let file = ("TOKEN_AUTHORITY__STORE__URL_FILE", path);
+    let config = load("", &[file], Flags::default()).expect("loads");
+    assert_eq!(config.store, StoreUrl::parse("redis://:secret@h:1").expect("a store"));
+
+    let both = load("", &[file, ("TOKEN_AUTHORITY__STORE__URL", "embedded:x")], Flags::default());
+    assert!(both.expect_err("refused").contains("keep one of them"));
+    let missing = load("", &[("TOKEN_AUTHORITY__STORE__URL_FILE", "/nowhere/url")], Flags::default());
+    assert!(missing.expect_err("refused").starts_with("TOKEN_AUTHORITY__STORE__URL_FILE: /nowhere/url: can't be read"));
+}
+
+#[test]
+fn nothing_listens_beyond_loopback_unless_said() {
+    let far: Option<SocketAddr> = "0.0.0.0:50051".parse().ok();
+    let refused = load("", &[], Flags { grpc: far, ..Flags::default() }).expect_err("refused");
+    assert!(refused.starts_with("--grpc: 0.0.0.0:50051 is reachable") && refused.contains("--insecure"), "{refused}");
+    let refused = error("[server]\nhttp = \"[::]:8080\"\n");
+    assert!(refused.starts_with("c.toml:2: server.http: [::]:8080 is reachable"), "{refused}");
+    let refused = error("[server]\nhttp = \"127.0.0.1:50051\"\n");
+    assert!(refused.starts_with("c.toml:2: server.http: gRPC and HTTP would both listen"), "{refused}");
+
+    let allowed = Flags { grpc: far, exposure: Some(Exposure::Insecure), ..Flags::default() };
+    assert_eq!(load("", &[], allowed).expect("loads").exposure, Exposure::Insecure);
+    let allowed = load("[server]\nhttp = \"[::]:8080\"\ninsecure = true\n", &[], Flags::default());
+    assert_eq!(allowed.expect("loads").exposure, Exposure::Insecure);
+}
+
+#[test]
+fn a_directory_of_realms_is_read_in_order() {
+    let directory = TempDir::new().expect("a directory");
+    let realms = |path: &Path| Flags { realms: Some(path.to_owned()), ..Flags::default() };
+    let refused = |path: &Path| load("", &[], realms(path)).expect_err("refused");
+    assert!(refused(&directory.path().join("no")).starts_with("--realms: "));
+    assert!(refused(directory.path()).ends_with("holds no *.toml file"));
+
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("writes");
+    write("b.toml", "[realm]\nname = \"b\"\n");
+    write("a.toml", "[realm]\nname = \"default\"\nalgorithm = \"EdDSA\"\n");
+    write("README.md", "not a realm");
+    let config = load("[realm]\nname = \"c\"\n", &[], realms(directory.path())).expect("loads");
+    assert_eq!(config.realm_names().map(RealmName::as_str).collect::<Vec<_>>(), ["b", "c", "default"]);
+    assert_eq!(config.realms[2].algorithm, Algorithm::EdDsa, "a file may define the default realm");
+
+    write("c.toml", "[realm]\nname = \"b\"\n");
+    assert!(refused(directory.path()).contains("realm \"b\" is defined at"));
+    write("c.toml", "[server]\n[realm]\nname = \"d\"\n");
+    assert!(refused(directory.path()).contains("c.toml:1: unknown table \"server\""));
+    write("c.toml", "");
+    assert!(refused(directory.path()).ends_with("a realm file must have a table [realm]"));
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let refused = error("[server]\ngrpc = 1\nhtpp = 2\n[realm]\nname = \"a\"\nmax_sessions = 0\nrotation = 1\n");
+    let lines: Vec<_> = refused.lines().filter_map(|line| line.split(": ").next()).collect();
+    assert_eq!(lines, ["c.toml:2", "c.toml:3", "c.toml:6", "c.toml:7"].map(String::from), "{refused}");
+}

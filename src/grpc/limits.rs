@@ -1,0 +1,185 @@
+//! What a peer may ask of the server, whatever it calls: how large a request, for how long, and how
+//! many at a time. Looks at a method's name and at sizes, never into a message.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Frame, SizeHint};
+use tokio::sync::Semaphore;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Bytes};
+use tower::{Layer, Service};
+
+use super::status::{deadline_exceeded, overloaded, too_large};
+
+/// A token is at most 8 KiB, claims 4: nothing needs more.
+const MAX_REQUEST_BYTES: usize = 64 << 10;
+/// A batch of a thousand tokens. What the services decode at most.
+pub const MAX_BATCH_BYTES: usize = 4 << 20;
+const BATCHES: [&str; 2] =
+    ["/token_authority.v1.TokenService/BatchIntrospectTokens", "/token_authority.v1.TokenService/BatchRevokeTokens"];
+/// Before each message: a flag and its length.
+const FRAME_BYTES: usize = 5;
+/// For callers that set no deadline of their own, and the most that a caller gets.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// Calls under way.
+const IN_FLIGHT: usize = 4_096;
+/// Probes get their answer while everything else is refused.
+const PROBES: &str = "/grpc.health.v1.Health/";
+
+/// Applies the limits to every call.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    in_flight: Arc<Semaphore>,
+    deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), deadline: DEADLINE }
+    }
+}
+
+impl<S> Layer<S> for Limits {
+    type Service = Limited<S>;
+
+    fn layer(&self, inner: S) -> Limited<S> {
+        Limited { inner, limits: self.clone() }
+    }
+}
+
+/// A service behind the limits.
+#[derive(Debug, Clone)]
+pub struct Limited<S> {
+    inner: S,
+    limits: Limits,
+}
+
+impl<S> Service<Request<Body>> for Limited<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Body>, Infallible>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.uri().path().starts_with(PROBES) {
+            return Box::pin(self.inner.call(request));
+        }
+        let Ok(place) = self.limits.in_flight.clone().try_acquire_owned() else {
+            return refuse(overloaded());
+        };
+        let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
+        let most = if BATCHES.contains(&request.uri().path()) { MAX_BATCH_BYTES } else { MAX_REQUEST_BYTES };
+        let answering =
+            self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
+        Box::pin(async move {
+            let answer = tokio::time::timeout(deadline, answering).await;
+            drop(place);
+            answer.unwrap_or_else(|_| Ok(deadline_exceeded().into_http()))
+        })
+    }
+}
+
+fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {
+    Box::pin(std::future::ready(Ok(status.into_http())))
+}
+
+/// `grpc-timeout`: up to eight digits and a unit. One that is malformed is no deadline.
+fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let number = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// A request body that ends with an error once it is larger than its method allows, so that nobody
+/// is made to hold what would be refused anyway.
+struct Bounded {
+    body: Body,
+    left: usize,
+    most: usize,
+}
+
+impl http_body::Body for Bounded {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let arrived = frame.data_ref().map_or(0, Bytes::len);
+            match self.left.checked_sub(arrived) {
+                Some(left) => self.left = left,
+                None => return Poll::Ready(Some(Err(too_large(self.most)))),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_read_as_the_protocol_writes_it() {
+        let read = |text: &str| {
+            let headers = [("grpc-timeout".parse().expect("a name"), text.parse().expect("a value"))];
+            asked_deadline(&headers.into_iter().collect())
+        };
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        for malformed in ["", "m", "1", "1x", "123456789S", "-1S", "+1S", "1.5S"] {
+            assert_eq!(read(malformed), None, "{malformed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
+        let limits = Limits { in_flight: Arc::new(Semaphore::new(1)), deadline: Duration::from_millis(20) };
+        let slow = tower::service_fn(|_: Request<Body>| async {
+            std::future::pending::<()>().await;
+            Ok(Response::new(Body::empty()))
+        });
+        let mut service = limits.layer(slow);
+        let call = |path: &str| Request::builder().uri(path).body(Body::empty()).expect("a request");
+        let code = |response: Response<Body>| response.headers()["grpc-status"].to_str().expect("text").to_owned();
+        let first = service.call(call("/a.B/C"));
+        assert_eq!(code(service.call(call("/a.B/C")).await.expect("answers")), "8", "RESOURCE_EXHAUSTED");
+        let probe = service.call(call("/grpc.health.v1.Health/Check"));
+        assert!(tokio::time::timeout(Duration::from_millis(1), probe).await.is_err(), "passed on");
+        assert_eq!(code(first.await.expect("answers")), "4", "DEADLINE_EXCEEDED");
+        assert_eq!(code(service.call(call("/a.B/C")).await.expect("answers")), "4", "its place is free again");
+    }
+}

@@ -1,0 +1,8 @@
+//! Where records and revocations are kept. Knows keys, versions and bytes, and nothing of what a
+//! record says.
+
+pub mod embedded;
+pub mod key_encryption_key;
+pub mod log_entry;
+pub mod sealing;
+pub mod vault;
