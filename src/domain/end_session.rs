@@ -36,9 +36,9 @@ pub fn end_all(record: Option<&SubjectRecord>, except: Option<SessionId>, contex
 }
 
 /// Forgets everything about a subject and ends all its tokens. What stays is the epoch, without a
-/// name, until the last token that it ends has expired.
-pub fn erase(record: Option<&SubjectRecord>, context: &Context<'_>) -> Decision<()> {
-    let Decision { record, mut facts, .. } = end_all(record, None, context);
+/// name, until the last token that it ends has expired. Answers how many sessions it ended.
+pub fn erase(record: Option<&SubjectRecord>, context: &Context<'_>) -> Decision<usize> {
+    let Decision { answer, record, mut facts } = end_all(record, None, context);
     let record = record.map(|record| SubjectRecord {
         epoch: record.epoch,
         keep_until: record.keep_until,
@@ -46,7 +46,7 @@ pub fn erase(record: Option<&SubjectRecord>, context: &Context<'_>) -> Decision<
         ..SubjectRecord::new(None)
     });
     facts.push(Fact::SubjectErased);
-    Decision { answer: Ok(()), record, facts }
+    Decision { answer, record, facts }
 }
 
 /// Ends one token that has no session.

@@ -3,6 +3,7 @@
 
 mod attack_table;
 mod forge;
+mod layers;
 mod oracle;
 mod stale_cache;
 mod vectors;

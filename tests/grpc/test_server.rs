@@ -1,0 +1,133 @@
+//! A server in this process, on free ports, a store of its own and a clock that the test turns.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use token_authority::app::Server;
+use token_authority::authority::ports::Clock;
+use token_authority::config::Config;
+use token_authority::domain::policy::RealmPolicy;
+use token_authority::domain::time::Timestamp;
+use token_authority::proto::v1;
+use token_authority::proto::v1::session_service_client::SessionServiceClient;
+use token_authority::proto::v1::token_service_client::TokenServiceClient;
+use token_authority::system::SystemEntropy;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// A clock that stands until it is turned.
+#[derive(Debug)]
+pub(crate) struct TurnableClock(AtomicI64);
+
+impl Clock for TurnableClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A running server with clients.
+pub(crate) struct TestServer {
+    pub(crate) tokens: TokenServiceClient<Channel>,
+    pub(crate) sessions: SessionServiceClient<Channel>,
+    server: Option<Server>,
+    clock: Arc<TurnableClock>,
+    directory: Arc<TempDir>,
+}
+
+impl TestServer {
+    /// With the default realm.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With the default realm's policy changed.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut RealmPolicy)) -> Self {
+        let directory = Arc::new(TempDir::new().expect("a directory"));
+        let clock = Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000)));
+        Self::open(directory, clock, change).await
+    }
+
+    /// Stops the server and starts another on the same store.
+    pub(crate) async fn restart(mut self) -> Self {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        Self::open(self.directory.clone(), self.clock.clone(), |_| {}).await
+    }
+
+    async fn open(directory: Arc<TempDir>, clock: Arc<TurnableClock>, change: impl FnOnce(&mut RealmPolicy)) -> Self {
+        let mut config = Config::on_free_ports(directory.path());
+        change(config.realms.first_mut().expect("the default realm"));
+        let server = Server::start_with(config, clock.clone(), Arc::new(SystemEntropy)).await.expect("starts");
+        let channel = Channel::from_shared(format!("http://{}", server.grpc_address())).expect("an address");
+        let channel = channel.connect().await.expect("connects");
+        Self {
+            tokens: TokenServiceClient::new(channel.clone()),
+            sessions: SessionServiceClient::new(channel),
+            server: Some(server),
+            clock,
+            directory,
+        }
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        let millis = i64::try_from(time.as_millis()).expect("a short time");
+        self.clock.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        self.server.as_ref().expect("running").grpc_address()
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.server.as_ref().expect("running").http_address()
+    }
+
+    /// Logs a subject in on a device.
+    pub(crate) async fn login(&self, subject: &str, device: &str) -> v1::TokenPair {
+        let request = v1::IssueTokenRequest {
+            subject: subject.to_owned(),
+            device: Some(v1::Device { device_id: device.to_owned(), ..v1::Device::default() }),
+            ..v1::IssueTokenRequest::default()
+        };
+        self.issue(request).await.expect("issues")
+    }
+
+    pub(crate) async fn issue(&self, request: v1::IssueTokenRequest) -> Result<v1::TokenPair, Status> {
+        let answer = self.tokens.clone().issue_token(request).await?;
+        Ok(answer.into_inner().tokens.expect("tokens"))
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<v1::TokenPair, Status> {
+        let request =
+            v1::RefreshTokenRequest { refresh_token: refresh_token.to_owned(), ..v1::RefreshTokenRequest::default() };
+        let answer = self.tokens.clone().refresh_token(request).await?;
+        Ok(answer.into_inner().tokens.expect("tokens"))
+    }
+
+    pub(crate) async fn introspect(&self, token: &str) -> v1::IntrospectTokenResponse {
+        let request = v1::IntrospectTokenRequest { token: token.to_owned(), ..v1::IntrospectTokenRequest::default() };
+        self.tokens.clone().introspect_token(request).await.expect("answers").into_inner()
+    }
+
+    pub(crate) async fn revoke(&self, token: &str) -> v1::RevokeTokenResponse {
+        let request = v1::RevokeTokenRequest { token: token.to_owned(), ..v1::RevokeTokenRequest::default() };
+        self.tokens.clone().revoke_token(request).await.expect("revokes").into_inner()
+    }
+
+    pub(crate) async fn sessions_of(&self, subject: &str) -> Vec<v1::Session> {
+        let request = v1::ListSessionsRequest { subject: subject.to_owned(), ..v1::ListSessionsRequest::default() };
+        self.sessions.clone().list_sessions(request).await.expect("lists").into_inner().sessions
+    }
+}
+
+/// The code and reason of a refusal; it has exactly one `ErrorInfo`, of our domain.
+pub(crate) fn refusal(status: &Status) -> (Code, String) {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    assert_eq!(info.domain, "token-authority");
+    (status.code(), info.reason)
+}
