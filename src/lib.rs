@@ -3,3 +3,5 @@
 #[cfg(feature = "server")]
 pub mod authority;
 pub mod domain;
+#[cfg(feature = "server")]
+pub mod store;
