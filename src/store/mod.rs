@@ -2,4 +2,7 @@
 //! record says.
 
 pub mod embedded;
+pub mod key_encryption_key;
 pub mod log_entry;
+pub mod sealing;
+pub mod vault;
