@@ -1,1 +1,32 @@
-//! tests
+//! The stores: one conformance suite that runs on each, and what only one of them has to prove.
+
+mod conformance;
+mod disk;
+mod embedded;
+mod fixtures;
+mod key_file;
+mod lock;
+mod power_cut;
+mod sealed;
+
+use fixtures::Bench;
+
+/// Every backend stands here and runs every case. A backend that can't be reached fails: there is no
+/// way to skip it, and a run that left out a case fails too.
+macro_rules! suite {
+    ($($backend:ident => $open:expr),+ $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $backend() {
+            conformance::run(stringify!($backend), &$open.await).await;
+        }
+    )+};
+}
+
+mod suite {
+    use super::{Bench, conformance};
+
+    suite! {
+        embedded => Bench::embedded(),
+        embedded_sealed => Bench::embedded_sealed(),
+    }
+}

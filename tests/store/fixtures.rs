@@ -1,0 +1,203 @@
+//! What the tests of the stores are made of: a clock to turn, repeatable randomness, commits, a
+//! follower that remembers.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use tempfile::TempDir;
+use token_authority::authority::ports::{
+    Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Version,
+};
+use token_authority::domain::ids::{RealmName, SubjectKey};
+use token_authority::domain::revocation::{Position, RevocationEntry, RevocationScope};
+use token_authority::domain::time::Timestamp;
+use token_authority::store::embedded::{EmbeddedStore, Limits};
+use token_authority::store::key_encryption_key::KeyEncryptionKey;
+use token_authority::store::sealing::SealedStore;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_780_000_000_000);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[derive(Debug)]
+pub(crate) struct TurnedClock(AtomicI64);
+
+impl TurnedClock {
+    pub(crate) fn at(time: Timestamp) -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(time.millis())))
+    }
+
+    pub(crate) fn pass(&self, duration: Duration) {
+        let millis = i64::try_from(duration.as_millis()).expect("a short time");
+        self.0.fetch_add(millis, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TurnedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The same bytes in every run for the same seed.
+#[derive(Debug)]
+pub(crate) struct SeededEntropy {
+    seed: String,
+    counter: AtomicU64,
+}
+
+impl SeededEntropy {
+    pub(crate) fn named(seed: &str) -> Arc<Self> {
+        Arc::new(Self { seed: seed.to_owned(), counter: AtomicU64::new(0) })
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(32) {
+            let mut context = Context::new(&SHA256);
+            context.update(self.seed.as_bytes());
+            context.update(&self.counter.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+            chunk.copy_from_slice(&context.finish().as_ref()[..chunk.len()]);
+        }
+    }
+}
+
+/// 16 bytes that no other test and no earlier run has.
+pub(crate) fn fresh() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system's randomness");
+    bytes
+}
+
+pub(crate) fn realm(name: &str) -> RealmName {
+    RealmName::parse(name).expect("a realm")
+}
+
+pub(crate) fn fresh_key() -> RecordKey {
+    RecordKey::subject(realm("web"), SubjectKey(fresh()))
+}
+
+pub(crate) fn commit(key: &RecordKey, expected: Option<Version>, bytes: &[u8]) -> Commit {
+    Commit {
+        id: Version(fresh()),
+        key: key.clone(),
+        expected,
+        bytes: bytes.to_vec(),
+        expires: None,
+        revocations: Vec::new(),
+    }
+}
+
+/// The entry that ends one token, recognisable by its 16 bytes.
+pub(crate) fn revocation(token: [u8; 16]) -> RevocationEntry {
+    RevocationEntry { scope: RevocationScope::Token(token), until: NOON + DAY }
+}
+
+/// A commit with one revocation entry that bears the commit's own id.
+pub(crate) fn revoking(key: &RecordKey, expected: Option<Version>, bytes: &[u8]) -> Commit {
+    let mut commit = commit(key, expected, bytes);
+    commit.revocations = vec![revocation(commit.id.0)];
+    commit
+}
+
+pub(crate) fn position(outcome: Result<Outcome, StoreError>) -> Position {
+    match outcome {
+        Ok(Outcome::Committed(revision)) => revision.positions()[0],
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+pub(crate) fn kek(byte: u8) -> KeyEncryptionKey {
+    KeyEncryptionKey::new(Zeroizing::new([byte; 32]))
+}
+
+pub(crate) fn open(directory: &Path, clock: &Arc<TurnedClock>) -> EmbeddedStore {
+    let entropy = SeededEntropy::named("store");
+    EmbeddedStore::open_limited(directory, &Limits::default(), clock.clone(), entropy).expect("an open store")
+}
+
+/// A store under test, and the clock that it reads.
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<TurnedClock>,
+    _directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn embedded() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let clock = TurnedClock::at(NOON);
+        Self { store: Arc::new(open(directory.path(), &clock)), clock, _directory: directory }
+    }
+
+    pub(crate) async fn embedded_sealed() -> Self {
+        let mut bench = Self::embedded().await;
+        let entropy = SeededEntropy::named("vault");
+        let sealed = SealedStore::open(bench.store, &[kek(1)], &*entropy).await.expect("an open vault");
+        bench.store = Arc::new(sealed);
+        bench
+    }
+}
+
+/// Follows the log, and checks what every follower may rely on.
+pub(crate) struct Follower {
+    updates: mpsc::Receiver<LogUpdate>,
+    pub(crate) head: Option<Position>,
+    pub(crate) known: HashSet<RevocationEntry>,
+    pub(crate) snapshots: usize,
+    /// Entries as they arrived one by one.
+    pub(crate) sequence: Vec<RevocationEntry>,
+}
+
+impl Follower {
+    pub(crate) async fn of(store: &dyn Store) -> Self {
+        let updates = store.follow().await.expect("a stream");
+        let mut follower = Self { updates, head: None, known: HashSet::new(), snapshots: 0, sequence: Vec::new() };
+        follower.next().await;
+        assert_eq!(follower.snapshots, 1, "the first update is a snapshot");
+        follower
+    }
+
+    pub(crate) async fn next(&mut self) {
+        let update = tokio::time::timeout(Duration::from_secs(20), self.updates.recv()).await;
+        self.take(update.expect("an update in time").expect("an open stream"));
+    }
+
+    fn take(&mut self, update: LogUpdate) {
+        let head = match update {
+            LogUpdate::Snapshot { head, entries } => {
+                self.snapshots += 1;
+                self.known.extend(entries);
+                assert!(self.head <= Some(head), "a snapshot goes back");
+                head
+            }
+            LogUpdate::Entry { position, entry } => {
+                assert!(self.head < Some(position), "an entry out of order");
+                self.sequence.push(entry.clone());
+                self.known.insert(entry);
+                position
+            }
+        };
+        self.head = Some(head);
+    }
+
+    /// What has been sent already, without waiting.
+    pub(crate) fn take_sent(&mut self) {
+        while let Ok(update) = self.updates.try_recv() {
+            self.take(update);
+        }
+    }
+
+    /// Waits until the log has been read up to there.
+    pub(crate) async fn reach(&mut self, position: Position) {
+        while self.head.is_none_or(|head| head.number < position.number) {
+            self.next().await;
+        }
+    }
+}
