@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Barrier;
 
 use token_authority::authority::ports::Store as _;
 use token_authority::store::embedded::{EmbeddedStore, OpenError};
@@ -34,6 +35,30 @@ fn a_second_server_is_refused_until_the_first_has_closed() {
         first.close();
     }
     drop(open(directory.path(), &clock));
+}
+
+#[test]
+fn of_many_that_start_at_once_in_an_empty_directory_one_gets_it() {
+    for _ in 0..10 {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (start, end) = (Barrier::new(6), Barrier::new(6));
+        let open = || {
+            start.wait();
+            let opened = EmbeddedStore::open(directory.path(), TurnedClock::at(NOON), SeededEntropy::named("lock"));
+            // Nobody closes before everybody has tried.
+            end.wait();
+            match opened {
+                Ok(_) => 1,
+                Err(OpenError::InUse { .. }) => 0,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        let opened: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(open)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a thread")).sum()
+        });
+        assert_eq!(opened, 1);
+    }
 }
 
 #[test]

@@ -134,13 +134,16 @@ async fn no_flipped_bit_and_no_cut_goes_unnoticed() {
     }
 }
 
+/// Even under one version, and so one nonce: each record has a key of its own.
 #[tokio::test]
-async fn the_same_record_twice_is_two_ciphertexts() {
+async fn the_same_content_in_two_records_is_two_ciphertexts() {
     let both = both().await;
-    let (one, other) = (fresh_key(), fresh_key());
-    both.put(&one, PLANTED).await;
-    both.put(&other, PLANTED).await;
-    assert_ne!(both.raw(&one).await[5..], both.raw(&other).await[5..]);
+    let first = both.put(&fresh_key(), PLANTED).await;
+    let second = Commit { key: fresh_key(), ..first.clone() };
+    both.sealed.commit(&second).await.expect("an outcome");
+    let (one, other) = (both.raw(&first.key).await, both.raw(&second.key).await);
+    let content = 5..5 + PLANTED.len();
+    assert_ne!(one[content.clone()], other[content]);
 }
 
 #[tokio::test]
