@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::signing::Signer;
 use crate::store::embedded::{EmbeddedStore, OpenError};
 use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
 use crate::store::sealing::SealedStore;
-use crate::store::vault::VaultError;
+use crate::store::vault::{self, VaultError};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
 use crate::verify::Verifier;
@@ -118,8 +118,9 @@ impl Server {
         let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
-        let (embedded, key) = open_store(&config, &clock, &entropy)?;
+        let (embedded, own_key_file) = open_store(&config.store, &clock, &entropy)?;
         let store: Arc<dyn Store> = embedded.clone();
+        let key = key_encryption_key(&config, own_key_file, &*store, &*entropy).await?;
         let store: Arc<dyn Store> = Arc::new(SealedStore::open(store, &[key], &*entropy).await?);
 
         let tasks = Tasks::default();
@@ -239,29 +240,30 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 }
 
 fn open_store(
-    config: &Config,
+    url: &StoreUrl,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
-) -> Result<(Arc<EmbeddedStore>, KeyEncryptionKey), StartError> {
-    let StoreUrl::Embedded(directory) = &config.store else {
-        return Err(StartError::UnsupportedStore(config.store.to_string()));
+) -> Result<(Arc<EmbeddedStore>, PathBuf), StartError> {
+    let StoreUrl::Embedded(directory) = url else {
+        return Err(StartError::UnsupportedStore(url.to_string()));
     };
     let store = EmbeddedStore::open(directory, clock.clone(), entropy.clone())?;
-    Ok((Arc::new(store), key_encryption_key(config, directory, &**entropy)?))
+    Ok((Arc::new(store), directory.join("kek")))
 }
 
-/// From the named file, or from the store's own, which is made at the first start.
-fn key_encryption_key(
+/// From the named file, or from the store's own, which is made with the store.
+async fn key_encryption_key(
     config: &Config,
-    directory: &Path,
+    own_file: PathBuf,
+    store: &dyn Store,
     entropy: &dyn Entropy,
 ) -> Result<KeyEncryptionKey, StartError> {
     let file = match (&config.encryption_key_file, config.create_key) {
         (Some(file), CreateKey::Never) => return Ok(KeyEncryptionKey::load(file)?),
         (Some(file), CreateKey::IfMissing) => file.clone(),
-        (None, _) => directory.join("kek"),
+        (None, _) => own_file,
     };
-    let (key, created) = KeyEncryptionKey::load_or_create(&file, entropy)?;
+    let (key, created) = vault::key_for(store, &file, entropy).await?;
     if created == Created::New {
         warn!(
             file = %file.display(),

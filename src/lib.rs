@@ -1,4 +1,72 @@
-//! Token Authority.
+//! Token Authority issues, refreshes, introspects and revokes tokens over gRPC. This page is the map.
+//!
+//! # One sentence
+//!
+//! Everything known of one subject is **one small sealed record**; every operation is a **pure
+//! function** from that record and a request to a decision; a store does one thing: **commit** the
+//! new record and the revocations that follow, if nobody else changed the record meanwhile.
+//!
+//! # Layers
+//!
+//! ```text
+//! domain/      the rules: ids, claims, policy, record, transitions, facts      imports nothing
+//! verify/      strict JWT checks, key set, revocation index, token cache       -> domain
+//! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
+//! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
+//! store/       embedded; sealing, which decorates any store                    -> domain, ports
+//! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
+//! config cli   what the process is told; the command line                      -> domain, proto
+//! app          builds the parts, runs and drains them                          -> all
+//! ```
+//!
+//! `signing` and `verify` do no I/O, so they need no port; the store, the clock and the randomness
+//! do (`authority::ports`). `tests/security/layers.rs` holds the layers apart.
+//!
+//! # Three walks
+//!
+//! **Issue.** [`grpc`] checks the request against the rules in its `.proto` file and parses names.
+//! [`authority`] finds the realm and the record's place, a keyed hash of the subject. The login
+//! queues behind others for that subject; one task loads the record and runs
+//! [`domain::open_session`], whose answer is a grant: what the tokens will say. Its signature starts
+//! at once, on a pool of its own for RSA, while the record with the new session is committed. Both
+//! done, the pair is answered. If another process changed the record meanwhile, all of it is decided
+//! anew and the signature is thrown away.
+//!
+//! **Refresh.** A refresh token is no row but a sealed statement: this session, its secret, this
+//! generation. Garbage, another realm's token and an expired one are refused before anything is
+//! read. [`domain::refresh`] compares the generation with the record's: current is renewed, the
+//! immediate predecessor gets the same successor and the same access token again for some seconds,
+//! anything older ends the session. A retry therefore never forks the chain, and a replay is never
+//! mistaken for a retry.
+//!
+//! **Introspect.** [`verify`] alone: strict parsing, the key by `kid`, the signature or the cache of
+//! what was verified, then what changes: expiry and the revocation index. No store is touched,
+//! unless the caller wants the record's word or asks about a refresh token. The index follows the
+//! store's log, and takes in this process's own revocations before they are answered.
+//!
+//! # Invariants
+//!
+//! - After a revocation is answered, no token that it ends is active here.
+//! - A generation has one successor, whoever asks, however often.
+//! - A consumed refresh token yields nothing but that successor, and that only within the leeway.
+//! - A session ends as replayed only if a consumed token came back. A store error never ends one.
+//! - An access token expires no later than its session's idle and absolute expiry; the latter never
+//!   moves.
+//! - Ending a session and its revocation are one commit; one function makes the entry.
+//! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - A clock that was set back un-expires nothing: a record never sees a time before its last change.
+//!
+//! Property tests over random histories hold them (`domain::histories`), and so does `kill -9` under
+//! load (`tests/grpc/crash.rs`) and a disk that loses what was not synced (`tests/store/power_cut.rs`).
+//!
+//! # Deliberately absent
+//!
+//! - A row a token, and sweepers: expiry is a time in the record; a store's TTL is garbage
+//!   collection.
+//! - `none`, embedded keys, `crit`: no configuration turns them on.
+//! - Rules in handlers, in SQL or in scripts: a store compares versions and knows no tokens.
+//! - A clock or randomness that can't be injected.
+//! - The error text of a store or library in an answer.
 
 #[cfg(feature = "server")]
 pub mod app;
@@ -10,4 +78,20 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 #[cfg(feature = "server")]
+pub mod grpc;
+#[cfg(feature = "server")]
+pub mod health;
+#[cfg(feature = "server")]
+pub mod http;
+pub mod proto;
+#[cfg(feature = "server")]
+pub mod signing;
+#[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "server")]
+pub mod system;
+#[cfg(feature = "server")]
+pub mod tasks;
+#[cfg(feature = "server")]
+pub mod telemetry;
+pub mod verify;
