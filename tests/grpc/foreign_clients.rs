@@ -34,6 +34,17 @@ async fn the_first_rust_example_works() {
     first_token::first_token(server.endpoint()).await.expect("the example ends well");
 }
 
+#[test]
+fn the_readme_shows_the_examples_as_they_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| std::fs::read_to_string(root.join(file)).expect("a file");
+    let (readme, rust) = (read("README.md"), read("examples/first_token.rs"));
+    let (_, rust) = rust.split_once("\n\n").expect("a description, then code");
+    for (language, code) in [("rust", rust), ("python", &read("examples/python/first_token.py"))] {
+        assert!(readme.contains(&format!("```{language}\n{code}```")), "the {language} example differs");
+    }
+}
+
 /// Runs a script on the server's address from the repository's root, as the README says; returns
 /// what it printed.
 fn python(script: &str, server: &ServerProcess) -> String {
