@@ -133,7 +133,8 @@ impl Authority {
             .await?;
         audit::committed(&realm.policy.realm, &committed);
         let (grant, signature) = committed.answer??;
-        let refresh_token = grant.refresh.as_ref().map(|(token, _)| realm.refresh_key.seal(&realm.policy.realm, token));
+        let refresh_token =
+            grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::claims::REGISTERED;
 use crate::domain::ids::{Audience, ClientId, RealmName, Scope};
-use crate::domain::policy::{Allowed, AtLimit, RealmPolicy, Rotation};
+use crate::domain::policy::{Allowed, AtLimit, LateRecovery, RealmPolicy, Rotation};
 
 use super::document::{Raw, Table};
 use super::problem::{Origin, Problem, unknown};
@@ -18,7 +18,7 @@ use super::{DEFAULT_REALM, value};
 pub(super) const REALM: &str = "realm";
 
 /// Each key of it.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "name",
     "algorithm",
     "access_lifetime",
@@ -26,6 +26,7 @@ pub(super) const KEYS: [&str; 15] = [
     "remember_me_lifetime",
     "idle_timeout",
     "reuse_leeway",
+    "late_recovery",
     "rotation",
     "max_sessions",
     "at_limit",
@@ -76,6 +77,8 @@ fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
     reader.set(&mut policy.algorithm, "algorithm", |raw| value::one_of(raw, &algorithms));
     reader.set(&mut policy.access_lifetime, "access_lifetime", |raw| value::duration(raw, &ACCESS_LIFETIME, SECOND));
     reader.set(&mut policy.reuse_leeway, "reuse_leeway", |raw| value::duration(raw, &REUSE_LEEWAY, MILLISECOND));
+    let recoveries = [("never", LateRecovery::No), ("with-bound-key", LateRecovery::WithBoundKey)];
+    reader.set(&mut policy.late_recovery, "late_recovery", |raw| value::one_of(raw, &recoveries));
     let rotations = [("each-use", Rotation::EachUse), ("off", Rotation::Off)];
     reader.set(&mut policy.rotation, "rotation", |raw| value::one_of(raw, &rotations));
     reader.set(&mut policy.max_sessions, "max_sessions", |raw| value::integer(raw, &MAX_SESSIONS));

@@ -17,7 +17,7 @@ use super::session::{Device, Place};
 use super::subject::SubjectRecord;
 use super::time::Timestamp;
 use super::token::RefreshToken;
-use super::transition::{Context, Decision, Fresh, Grant};
+use super::transition::{Context, Continuation, Decision, Fresh, Grant};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -137,7 +137,7 @@ impl World {
     }
 
     fn check_grant(&mut self, grant: &Grant) {
-        let (token, refresh_expires) = grant.refresh.clone().expect("a refresh token");
+        let Continuation { token, expires: refresh_expires, .. } = grant.refresh.clone().expect("a refresh token");
         let id = token.session.session;
         let session = self.record.as_ref().and_then(|record| record.session(id)).expect("the session").clone();
         assert!(session.idle_expires <= session.expires);
@@ -179,7 +179,7 @@ impl World {
         let first = self.known.entry(id).or_default().consumed.get(&token.generation).copied();
         match answer {
             Ok(grant) => {
-                let (successor, _) = grant.refresh.clone().expect("a refresh token");
+                let successor = grant.refresh.clone().expect("a refresh token").token;
                 assert_eq!(successor.generation, token.generation + 1, "two successors of one generation");
                 assert!(self.lossy || !self.known[&id].ended, "an ended session was continued");
                 if let (Some(first), false) = (first, self.lossy) {

@@ -9,7 +9,7 @@ use super::session::{Device, Session};
 use super::subject::{MAX_REQUESTS, NamedRequest, RequestId, SubjectRecord};
 use super::time::Timestamp;
 use super::token::{AccessToken, Confirmation, SessionSecret};
-use super::transition::{Context, Decision, Grant, refresh_after};
+use super::transition::{Context, Decision, Grant};
 
 /// What is asked for. The policy's defaults are already filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,6 +155,6 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
         issued: now.floor_to_second(),
         expires: now.floor_to_second() + policy.access_lifetime,
     };
-    let grant = Grant { refresh_after: refresh_after(&access), access, refresh: None };
+    let grant = Grant { access, refresh: None };
     Decision { answer: Ok(grant), record: None, facts: vec![Fact::SessionlessIssued] }
 }

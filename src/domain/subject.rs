@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::fact::{EndReason, Fact};
+use super::fact::{ENTRY_SLACK, EndReason, Fact};
 use super::ids::{SessionId, Subject};
 use super::refusal::Refusal;
 use super::session::Session;
@@ -56,7 +56,7 @@ pub struct SubjectRecord {
     pub subject: Option<Subject>,
     /// Sessionless tokens of an earlier epoch are ended.
     pub epoch: u32,
-    /// Until when the epoch and single revocations must be remembered.
+    /// Until when the epoch, single revocations and ended sessions must be remembered.
     pub keep_until: Timestamp,
     /// Live sessions, oldest first.
     pub sessions: Vec<Session>,
@@ -115,13 +115,15 @@ impl SubjectRecord {
 
     /// Ends the sessions that `ends` names a reason for.
     pub(super) fn end_where(&mut self, facts: &mut Vec<Fact>, mut ends: impl FnMut(&Session) -> Option<EndReason>) {
-        let ended = &mut self.ended;
+        let (ended, keep_until) = (&mut self.ended, &mut self.keep_until);
         self.sessions.retain(|session| {
             let Some(reason) = ends(session) else { return true };
             if ended.len() == REMEMBERED_ENDS {
                 ended.pop_front();
             }
             ended.push_back(EndedSession { id: session.id, reason });
+            // Its client comes back while it believes its access token good, and is told why.
+            *keep_until = (*keep_until).max(session.access_until + ENTRY_SLACK);
             facts.push(Fact::SessionEnded { session: session.id, reason, access_until: session.access_until });
             false
         });

@@ -62,9 +62,18 @@ impl Context<'_> {
 pub struct Grant {
     /// The access token.
     pub access: AccessToken,
-    /// The refresh token and when it expires; `None` without a session.
-    pub refresh: Option<(RefreshToken, Timestamp)>,
-    /// When the client should refresh.
+    /// How to go on; `None` without a session.
+    pub refresh: Option<Continuation>,
+}
+
+/// The refresh token of a grant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Continuation {
+    /// The token.
+    pub token: RefreshToken,
+    /// When it expires unless it is used.
+    pub expires: Timestamp,
+    /// When the client should use it.
     pub refresh_after: Timestamp,
 }
 
@@ -72,17 +81,18 @@ impl Grant {
     /// The tokens of a session's current generation.
     pub(super) fn of(session: &Session, subject: Subject, context: &Context<'_>) -> Self {
         let access = session.access_token(context.place, &context.policy.realm, subject);
-        Self {
+        let refresh = Continuation {
+            token: session.refresh_token(context.place),
+            expires: session.ends(),
             refresh_after: refresh_after(&access),
-            access,
-            refresh: Some((session.refresh_token(context.place), session.ends())),
-        }
+        };
+        Self { access, refresh: Some(refresh) }
     }
 }
 
 /// When a third of the lifetime is left, give or take a tenth of it: clients that logged in together
 /// don't come back together. The jitter comes from the token id, so a repeated answer is the same.
-pub(super) fn refresh_after(access: &AccessToken) -> Timestamp {
+fn refresh_after(access: &AccessToken) -> Timestamp {
     let lifetime = access.expires.since(access.issued);
     let jitter = u32::from(access.id.random[0]);
     access.issued + lifetime.mul_f64(2.0 / 3.0 - 0.1) + Duration::mul_f64(lifetime, 0.2 * f64::from(jitter) / 255.0)

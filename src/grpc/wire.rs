@@ -157,9 +157,9 @@ pub(super) fn token_pair(tokens: IssuedTokens) -> v1::TokenPair {
         token_type: "Bearer".to_owned(),
         access_expire_time: time(grant.access.expires),
         refresh_token: refresh_token.unwrap_or_default(),
-        refresh_expire_time: grant.refresh.as_ref().and_then(|(_, expires)| time(*expires)),
+        refresh_expire_time: grant.refresh.as_ref().and_then(|refresh| time(refresh.expires)),
         session_id: grant.access.session.map(|sid| sid.to_string()).unwrap_or_default(),
-        refresh_after_time: time(grant.refresh_after),
+        refresh_after_time: grant.refresh.as_ref().and_then(|refresh| time(refresh.refresh_after)),
         scope: texts(&grant.access.scope),
     }
 }
@@ -185,6 +185,6 @@ pub(super) fn session(session: &Session, place: Place, subject: &Subject) -> v1:
         idle_expire_time: time(session.idle_expires),
         expire_time: time(session.expires),
         trusted: false,
-        generation: i64::try_from(session.generation).unwrap_or(i64::MAX),
+        generation: i64::try_from(session.generation - 1).unwrap_or(i64::MAX),
     }
 }

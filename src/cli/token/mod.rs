@@ -47,12 +47,12 @@ fn presented(token: String, input: &mut dyn Read) -> Result<String, Failure> {
         ))
     };
     let token = if token == "-" {
-        // Room for the end of a line, and a byte to tell that there is more.
+        // Room for the end of a line, and a byte to tell that there is more: never a part of a token.
+        const MOST: usize = MAX_TOKEN_BYTES + 2;
         let mut bytes = Vec::new();
-        let limit = MAX_TOKEN_BYTES as u64 + 3;
-        let read = input.take(limit).read_to_end(&mut bytes);
+        let read = input.take(MOST as u64 + 1).read_to_end(&mut bytes);
         read.map_err(|error| Failure::refused(format_args!("standard input can't be read: {error}")))?;
-        if bytes.trim_ascii().len() > MAX_TOKEN_BYTES {
+        if bytes.len() > MOST {
             return Err(too_long());
         }
         let text = String::from_utf8(bytes).map_err(|_| Failure::refused("standard input is not UTF-8 text"))?;
@@ -103,6 +103,8 @@ mod tests {
         let limit = "error: the token is longer than 16384 bytes, the most that the server takes\n";
         assert_eq!(from_input(long.as_bytes()), Err(limit.to_owned()));
         assert_eq!(from_input(&b"t".repeat(MAX_TOKEN_BYTES + 1)), Err(limit.to_owned()));
+        assert_eq!(from_input(&[&b"   "[..], &b"t".repeat(MAX_TOKEN_BYTES + 9)].concat()), Err(limit.to_owned()));
+        assert_eq!(from_input("ü".repeat(MAX_TOKEN_BYTES).as_bytes()), Err(limit.to_owned()), "cut within a letter");
         let argument = presented(long, &mut &b""[..]).expect_err("refused");
         assert_eq!((argument.exit(), argument.to_string()), (Exit::Refused, limit.to_owned()));
         assert_eq!(from_input(b"\n"), Err("error: the token is empty\n".to_owned()));
