@@ -33,7 +33,7 @@ use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
-const DRAIN: Duration = Duration::from_secs(7);
+const DRAIN: Duration = Duration::from_secs(5);
 /// Memory for verified tokens.
 const CACHE_BYTES: usize = 64 << 20;
 /// How often expired revocations are forgotten.

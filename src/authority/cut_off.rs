@@ -3,6 +3,7 @@
 
 use crate::domain::fact::ENTRY_SLACK;
 use crate::domain::ids::ClientId;
+use crate::domain::policy::MAX_SESSION_LIFETIME;
 use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
@@ -29,8 +30,7 @@ impl Authority {
             let stored = self.store.load(&key).await?.ok_or_else(|| Error::internal("the realm's record is gone"))?;
             let now = self.now();
             // Sessions opened before can be refreshed for as long as any lives.
-            let longest = realm.policy.session_lifetime.max(realm.policy.remember_me_lifetime);
-            let entry = RevocationEntry { scope: scope(now), until: now + longest + ENTRY_SLACK };
+            let entry = RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK };
             let mut id = [0; 16];
             self.entropy.fill(&mut id);
             let commit = Commit {

@@ -56,7 +56,10 @@ impl From<InvalidClaims> for Refusal {
 
 /// Checked claims, in the order in which the caller gave them.
 #[derive(Clone, PartialEq, Default)]
-pub struct Claims(Map<String, Value>);
+pub struct Claims {
+    members: Map<String, Value>,
+    bytes: usize,
+}
 
 impl Claims {
     /// Checks names, size and depth.
@@ -71,18 +74,23 @@ impl Claims {
         if bytes > MAX_BYTES {
             return Err(InvalidClaims::TooLarge(bytes));
         }
-        Ok(Self(members))
+        Ok(Self { members, bytes })
     }
 
     /// The members.
     pub fn members(&self) -> &Map<String, Value> {
-        &self.0
+        &self.members
+    }
+
+    /// How many bytes they take as JSON.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
 impl std::fmt::Debug for Claims {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Claims({} redacted)", self.0.len())
+        write!(f, "Claims({} redacted)", self.members.len())
     }
 }
 

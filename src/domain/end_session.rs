@@ -2,6 +2,7 @@
 
 use super::fact::{ENTRY_SLACK, EndReason, Fact};
 use super::ids::SessionId;
+use super::policy::MAX_ACCESS_LIFETIME;
 use super::session::Session;
 use super::subject::SubjectRecord;
 use super::time::Timestamp;
@@ -20,15 +21,15 @@ pub fn end_session(record: Option<&SubjectRecord>, id: SessionId, context: &Cont
 /// Ends all sessions of a subject but `except`, and its sessionless tokens. Answers how many
 /// sessions it ended.
 pub fn end_all(record: Option<&SubjectRecord>, except: Option<SessionId>, context: &Context<'_>) -> Decision<usize> {
-    let new = SubjectRecord::new(None);
+    let new = SubjectRecord::new(context.now);
     let mut ended = 0;
     let decision = change(record.unwrap_or(&new), context, |record, facts, now| {
         let ends = |session: &Session| (Some(session.id) != except).then_some(EndReason::Revoked);
         let before = record.sessions.len();
         record.end_where(facts, ends);
         ended = before - record.sessions.len();
-        let access_until = now + context.policy.access_lifetime;
-        record.epoch += 1;
+        let access_until = now + MAX_ACCESS_LIFETIME;
+        record.raise_epoch(now);
         record.keep_until = record.keep_until.max(access_until + ENTRY_SLACK);
         facts.push(Fact::EpochRaised { epoch: record.epoch, access_until });
     });
@@ -43,7 +44,7 @@ pub fn erase(record: Option<&SubjectRecord>, context: &Context<'_>) -> Decision<
         epoch: record.epoch,
         keep_until: record.keep_until,
         changed: record.changed,
-        ..SubjectRecord::new(None)
+        ..SubjectRecord::new(record.changed)
     });
     facts.push(Fact::SubjectErased);
     Decision { answer, record, facts }
@@ -56,7 +57,7 @@ pub fn revoke_token(
     expires: Timestamp,
     context: &Context<'_>,
 ) -> Decision<()> {
-    let new = SubjectRecord::new(None);
+    let new = SubjectRecord::new(context.now);
     change(record.unwrap_or(&new), context, |record, facts, _| {
         record.keep_until = record.keep_until.max(expires + ENTRY_SLACK);
         facts.push(Fact::TokenRevoked { random, expires });

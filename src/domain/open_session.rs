@@ -3,7 +3,7 @@
 use super::claims::Claims;
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
-use super::policy::{AtLimit, Lifetime};
+use super::policy::{AtLimit, Lifetime, RealmPolicy};
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::subject::{MAX_REQUESTS, NamedRequest, RequestId, SubjectRecord};
@@ -43,18 +43,18 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     }
     let now = context.now(record);
     let mut facts = Vec::new();
-    let mut record = record.cloned().unwrap_or_else(|| SubjectRecord::new(None));
+    let mut record = record.cloned().unwrap_or_else(|| SubjectRecord::new(now));
     record.subject = Some(login.subject.clone());
     record.advance(now, &mut facts);
     if let Some(answer) = repeated(&record, login, context) {
         return answer;
     }
     end_predecessor(&mut record, login, &mut facts);
-    if !make_room(&mut record, policy.max_sessions, policy.at_limit, &mut facts) {
+    let session = new_session(login, context, now);
+    if !make_room(&mut record, &session, policy, &mut facts) {
         return Decision::refuse(Refusal::SessionLimitReached);
     }
 
-    let session = new_session(login, context, now);
     let grant = Grant::of(&session, login.subject.clone(), context);
     facts.push(Fact::SessionOpened(session.id));
     if let Some(id) = login.request_id {
@@ -115,9 +115,10 @@ fn end_predecessor(record: &mut SubjectRecord, login: &Login, facts: &mut Vec<Fa
     });
 }
 
-fn make_room(record: &mut SubjectRecord, max: usize, at_limit: AtLimit, facts: &mut Vec<Fact>) -> bool {
-    while record.sessions.len() >= max {
-        let evicted = match at_limit {
+/// The limit is a number, and for very large sessions the size of a record.
+fn make_room(record: &mut SubjectRecord, new: &Session, policy: &RealmPolicy, facts: &mut Vec<Fact>) -> bool {
+    while record.sessions.len() >= policy.max_sessions || !record.fits(Some(new)) {
+        let evicted = match policy.at_limit {
             AtLimit::Refuse => None,
             AtLimit::EvictOldest => record.sessions.iter().min_by_key(|session| session.created),
             AtLimit::EvictIdlest => record.sessions.iter().min_by_key(|session| session.refreshed),
@@ -138,7 +139,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
     let place = context.place;
     let access = AccessToken {
         id: TokenId {
-            epoch: record.map_or(0, |record| record.epoch),
+            epoch: SubjectRecord::epoch_for_issue(record, now),
             issued: now,
             random: context.fresh.token,
             route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },

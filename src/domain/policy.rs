@@ -102,6 +102,12 @@ pub struct RealmPolicy {
     pub default_client: Option<ClientId>,
 }
 
+/// The longest access lifetime that any policy may have: tokens from before a policy was tightened
+/// are ended all the same.
+pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(86_400);
+/// The longest session lifetime that any policy may have.
+pub const MAX_SESSION_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
+
 /// How long two presentations of one token may be under way at the same time: a request's deadline
 /// and the clock error that is tolerated.
 pub const RACE_WINDOW: Duration = Duration::from_secs(7);

@@ -88,6 +88,21 @@ impl Session {
         self.idle_expires.min(self.expires)
     }
 
+    /// About how many bytes it takes in its record.
+    pub(super) fn weight(&self) -> usize {
+        const FIXED: usize = 160;
+        let device = &self.device;
+        let texts = [&device.platform, &device.name, &device.user_agent, &device.ip_address];
+        FIXED
+            + texts.into_iter().map(String::len).sum::<usize>()
+            + device.id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.client.as_str().len()
+            + self.audience.iter().map(|audience| audience.as_str().len() + 2).sum::<usize>()
+            + self.scope.iter().map(|scope| scope.as_str().len() + 2).sum::<usize>()
+            + self.claims.bytes()
+            + self.next_claims.as_ref().map_or(0, Claims::bytes)
+    }
+
     /// Activity at `now`: the idle expiry slides forward.
     pub(super) fn touch(&mut self, now: Timestamp, policy: &RealmPolicy) {
         self.idle_expires = self.idle_expires.max(policy.idle_expiry(now, self.expires));

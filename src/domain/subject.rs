@@ -15,6 +15,10 @@ const REMEMBERED_ENDS: usize = 8;
 /// How long a record outlives the idle expiry of its last session.
 const IDLE_REMEMBERED: Duration = Duration::from_secs(600);
 
+/// How far behind the clock the epoch of a token without a record lies: more than clocks differ, and
+/// less than a record outlives the raising of its epoch.
+const UNRECORDED_EPOCH_AGE: Duration = Duration::from_secs(30);
+
 /// A session that is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedSession {
@@ -46,6 +50,8 @@ pub struct RequestId {
 
 /// How long a login can be repeated under its request id.
 pub const REQUEST_REMEMBERED: Duration = Duration::from_secs(600);
+/// About how large a record may grow: every change writes all of it.
+const MAX_BYTES: usize = 64 << 10;
 /// The most requests that a record remembers.
 pub const MAX_REQUESTS: usize = 16;
 
@@ -70,10 +76,10 @@ pub struct SubjectRecord {
 
 impl SubjectRecord {
     /// A record of a subject that nothing is known of.
-    pub fn new(subject: Option<Subject>) -> Self {
+    pub fn new(now: Timestamp) -> Self {
         Self {
-            subject,
-            epoch: 0,
+            subject: None,
+            epoch: Self::epoch_for_issue(None, now),
             keep_until: Timestamp::ZERO,
             sessions: Vec::new(),
             ended: VecDeque::new(),
@@ -109,6 +115,16 @@ impl SubjectRecord {
         }
     }
 
+    /// About how many bytes it takes, with one more session perhaps.
+    fn weight(&self, more: Option<&Session>) -> usize {
+        self.sessions.iter().chain(more).map(Session::weight).sum()
+    }
+
+    /// Whether the sessions fit into a record, one more among them perhaps.
+    pub(super) fn fits(&self, more: Option<&Session>) -> bool {
+        self.weight(more) <= MAX_BYTES
+    }
+
     pub(super) fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.sessions.iter_mut().find(|session| session.id == id)
     }
@@ -129,12 +145,28 @@ impl SubjectRecord {
         });
     }
 
+    /// The epoch of a sessionless token issued now. Epochs are seconds, so that they grow even when a
+    /// record was dropped and made anew: a token that outlived its record is not out of reach, and an
+    /// entry that outlived it ends nothing new.
+    pub fn epoch_for_issue(record: Option<&Self>, now: Timestamp) -> u32 {
+        record.map_or_else(|| seconds(now - UNRECORDED_EPOCH_AGE), |record| record.epoch)
+    }
+
+    /// Ends the sessionless tokens of every epoch so far.
+    pub(super) fn raise_epoch(&mut self, now: Timestamp) {
+        self.epoch = self.epoch.max(seconds(now)).saturating_add(1);
+    }
+
     /// Forgets what time has ended. Part of every change, so that a record never grows by age.
     pub(super) fn advance(&mut self, now: Timestamp, facts: &mut Vec<Fact>) {
         self.changed = now;
         self.requests.retain(|request| now.since(request.time) < REQUEST_REMEMBERED);
         self.end_where(facts, |session| expiry(session, now));
     }
+}
+
+fn seconds(time: Timestamp) -> u32 {
+    u32::try_from(time.seconds()).unwrap_or(0)
 }
 
 /// Whether and how time has ended the session.
@@ -145,5 +177,27 @@ pub(super) fn expiry(session: &Session, now: Timestamp) -> Option<EndReason> {
         Some(EndReason::Idle)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_grow_though_a_record_was_dropped_and_made_anew() {
+        let time = |seconds: i64| Timestamp::from_seconds(1_800_000_000 + seconds);
+        let mut first = SubjectRecord::new(time(0));
+        let before = SubjectRecord::epoch_for_issue(Some(&first), time(0));
+        first.raise_epoch(time(0));
+        first.raise_epoch(time(0));
+        let after = SubjectRecord::epoch_for_issue(Some(&first), time(0));
+        assert!(before < first.epoch && after >= first.epoch);
+        // The record was dropped; its entry may still be in an index.
+        let unrecorded = SubjectRecord::epoch_for_issue(None, time(61));
+        assert!(unrecorded >= first.epoch);
+        let mut second = SubjectRecord::new(time(61));
+        second.raise_epoch(time(62));
+        assert!(second.epoch > unrecorded && second.epoch > after, "what the first record issued ends too");
     }
 }

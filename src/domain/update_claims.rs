@@ -33,7 +33,7 @@ pub fn update_claims(
     let Some(record) = record.filter(|record| record.live(now).any(|session| session.id == id)) else {
         return Decision::refuse(record.map_or(Refusal::SessionEnded, |record| record.refusal_for_absent(id)));
     };
-    change(record, context, |record, facts, _| {
+    let decision = change(record, context, |record, facts, _| {
         let Some(session) = record.session_mut(id) else { return };
         session.next_claims = Some(claims.clone());
         facts.push(Fact::ClaimsUpdated(id));
@@ -42,5 +42,10 @@ pub fn update_claims(
             let (epoch, access_until) = (session.access_epoch, session.access_until);
             facts.push(Fact::AccessEnded { session: id, epoch, access_until });
         }
-    })
+    });
+    if decision.record.as_ref().is_some_and(|record| !record.fits(None)) {
+        let problem = "are too large beside those of the subject's other sessions".to_owned();
+        return Decision::refuse(Refusal::ClaimNotAllowed { field: "claims".to_owned(), problem });
+    }
+    decision
 }

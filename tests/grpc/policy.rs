@@ -264,3 +264,15 @@ async fn freshness_is_what_was_asked_for() {
     let unreached = client.introspect_token(ask(&bob.access_token, Requirement::AtLeastAsFresh(future))).await;
     assert_eq!(refusal(&unreached.expect_err("not reached")), (Code::Unavailable, "STORE_UNAVAILABLE".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn very_large_sessions_reach_the_limit_of_a_record_first() {
+    use prost_types::value::Kind;
+    let server = TestServer::start().await;
+    let large = prost_types::Value { kind: Some(Kind::StringValue("x".repeat(4_000))) };
+    let claims = Some(prost_types::Struct { fields: [("large".to_owned(), large)].into() });
+    for _ in 0..20 {
+        server.issue(v1::IssueTokenRequest { claims: claims.clone(), ..login("ann") }).await.expect("issues");
+    }
+    assert_eq!(server.sessions_of("ann").await.len(), 15, "64 KiB of them");
+}
