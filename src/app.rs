@@ -17,7 +17,7 @@ use crate::authority::ports::{Clock, Entropy, LogUpdate, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, CreateKey, Exposure, StoreUrl};
 use crate::domain::policy::RealmPolicy;
-use crate::health::Health;
+use crate::health::{Health, Watched};
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::signing::Signer;
@@ -104,7 +104,7 @@ pub struct Server {
 impl Server {
     /// Builds everything and starts to listen.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemEntropy)).await
+        Self::start_with(config, Arc::new(SystemClock::default()), Arc::new(SystemEntropy)).await
     }
 
     /// The same by another clock, for tests that turn it.
@@ -127,6 +127,7 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(1));
         follow(&tasks, store.clone(), index.clone(), clock.clone());
         let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
+        let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let authority = Arc::new(assemble(realms, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -161,9 +162,9 @@ impl Server {
             tasks.spawn_edge("http", async move { http_edge.await.map_err(|error| error.to_string()) }),
         ];
         index.complete().await;
-        health.check(&*store, &index).await;
+        health.check(&watched).await;
         let watching = health.clone();
-        tasks.spawn_until_stopped(async move { watching.watch(store, index).await });
+        tasks.spawn_until_stopped(async move { watching.watch(&watched).await });
         Ok(Self { grpc: grpc_address, http: http_address, stop, health, edges, tasks, store: embedded })
     }
 

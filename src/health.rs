@@ -9,7 +9,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tracing::{info, warn};
 
-use crate::authority::ports::Store;
+use crate::authority::ports::{Clock, Store};
 use crate::verify::revocations::RevocationIndex;
 
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -27,17 +27,42 @@ impl Readiness {
     }
 }
 
+/// What readiness depends on.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// It must answer.
+    pub store: Arc<dyn Store>,
+    /// Its log must have been read.
+    pub index: Arc<RevocationIndex>,
+    /// It must be believable.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Watched {
+    async fn problem(&self) -> Option<String> {
+        if let Err(error) = self.store.ready().await {
+            return Some(error.to_string());
+        }
+        if let Err(error) = self.clock.in_order() {
+            return Some(error.to_string());
+        }
+        (!self.index.is_complete()).then(|| "the revocation log has not been read".to_owned())
+    }
+}
+
 /// Sets the statuses.
 #[derive(Clone)]
 pub struct Health {
     reporter: HealthReporter,
     readiness: Readiness,
+    /// Once set, nothing makes the server ready again.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Health {
     /// Not serving yet, but alive.
     pub async fn starting(reporter: HealthReporter) -> Self {
-        let health = Self { reporter, readiness: Readiness::default() };
+        let health = Self { reporter, readiness: Readiness::default(), stopping: Arc::default() };
         health.reporter.set_service_status("liveness", ServingStatus::Serving).await;
         health.set(ServingStatus::NotServing).await;
         health
@@ -50,29 +75,30 @@ impl Health {
 
     /// No new traffic, please.
     pub async fn stopping(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
         self.set(ServingStatus::NotServing).await;
     }
 
-    /// Follows the store and the revocation index until it is dropped.
-    pub async fn watch(&self, store: Arc<dyn Store>, index: Arc<RevocationIndex>) {
+    /// Looks once a second until it is dropped.
+    pub async fn watch(&self, watched: &Watched) {
         loop {
-            self.check(&*store, &index).await;
+            self.check(watched).await;
             tokio::time::sleep(CHECK_EVERY).await;
         }
     }
 
     /// Looks once.
-    pub async fn check(&self, store: &dyn Store, index: &RevocationIndex) {
-        let ready = match store.ready().await {
-            Ok(()) => index.is_complete(),
-            Err(error) => {
+    pub async fn check(&self, watched: &Watched) {
+        let ready = match watched.problem().await {
+            None => true,
+            Some(problem) => {
                 if self.readiness.is_ready() {
-                    warn!(%error, "not ready");
+                    warn!(problem, "not ready");
                 }
                 false
             }
         };
-        if ready != self.readiness.is_ready() {
+        if ready != self.readiness.is_ready() && !self.stopping.load(Ordering::SeqCst) {
             info!(ready, "readiness changed");
             self.set(if ready { ServingStatus::Serving } else { ServingStatus::NotServing }).await;
         }

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use crate::domain::fact::Fact;
 use crate::domain::ids::{RealmName, SessionId};
+use crate::domain::refusal::Refusal;
 use crate::domain::revocation::RevocationScope;
 
 use super::subjects::Committed;
@@ -17,8 +18,13 @@ pub(super) fn committed<A>(realm: &RealmName, committed: &Committed<A>) {
         log(realm, fact);
     }
     if let Err(refusal) = &committed.answer {
-        info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
+        refused(realm, refusal);
     }
+}
+
+/// Logs a refusal.
+pub(super) fn refused(realm: &RealmName, refusal: &Refusal) {
+    info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
 }
 
 /// Logs a cut-off.

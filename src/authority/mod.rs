@@ -101,6 +101,11 @@ impl Authority {
         self.realms.values().map(Arc::as_ref)
     }
 
+    /// Before the whole log has been read, nobody knows which sessions were cut off.
+    fn check_index(&self) -> Result<(), Error> {
+        if self.index.is_complete() { Ok(()) } else { Err(Error::NotFresh) }
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -113,45 +118,54 @@ impl Authority {
         place: Place,
         mut transition: impl FnMut(Option<&SubjectRecord>, &Context<'_>) -> Decision<Grant> + Send + 'static,
     ) -> Result<IssuedTokens, Error> {
-        let (signer, clock, entropy) = (self.signer.clone(), self.clock.clone(), self.entropy.clone());
-        let deciding = realm.clone();
+        let (signer, signing) = (self.signer.clone(), realm.clone());
         let committed = self
-            .subjects
-            .change(realm.record_key(place), place.subject, move |record| {
-                let context = context(&deciding, place, clock.now(), &*entropy);
-                let Decision { answer, record, facts } = transition(record, &context);
+            .change(&realm, place, move |record, context| {
+                let Decision { answer, record, facts } = transition(record, context);
                 let grant = match answer {
                     Ok(grant) => grant,
                     Err(refusal) => return Decision { answer: Err(refusal), record, facts },
                 };
-                match signer.start(&deciding.issuer, &grant.access) {
+                match signer.start(&signing.issuer, &grant.access) {
                     Ok(signature) => Decision { answer: Ok(Ok((grant, signature))), record, facts },
                     // Nothing is committed whose token can't be handed out.
                     Err(error) => Decision::answer(Err(error)),
                 }
             })
             .await?;
-        audit::committed(&realm.policy.realm, &committed);
         let (grant, signature) = committed.answer??;
         let refresh_token =
             grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })
     }
 
-    /// Runs a transition that grants nothing.
+    /// Runs a transition, and tells what happened.
     async fn change<A: Send + 'static>(
         &self,
         realm: &Arc<Realm>,
         place: Place,
         mut transition: impl FnMut(Option<&SubjectRecord>, &Context<'_>) -> Decision<A> + Send + 'static,
     ) -> Result<subjects::Committed<A>, Error> {
-        let (clock, entropy, deciding) = (self.clock.clone(), self.entropy.clone(), realm.clone());
-        let committed = self
-            .subjects
-            .change(realm.record_key(place), place.subject, move |record| {
-                transition(record, &context(&deciding, place, clock.now(), &*entropy))
-            })
-            .await?;
+        let (clock, entropy, index) = (self.clock.clone(), self.entropy.clone(), self.index.clone());
+        let deciding = realm.clone();
+        let change = move |record: Option<&SubjectRecord>| {
+            let sessions = record.map_or(&[][..], |record| &record.sessions);
+            let cut_off: Vec<_> = sessions
+                .iter()
+                .filter(|session| is_cut_off(&index, &deciding.policy.realm, session))
+                .map(|session| session.id)
+                .collect();
+            let context = Context {
+                now: clock.now(),
+                policy: &deciding.policy,
+                place,
+                cut_off: &cut_off,
+                key: deciding.active,
+                fresh: fresh(&*entropy),
+            };
+            transition(record, &context)
+        };
+        let committed = self.subjects.change(realm.record_key(place), place.subject, change).await?;
         audit::committed(&realm.policy.realm, &committed);
         Ok(committed)
     }
@@ -182,11 +196,11 @@ fn is_cut_off(index: &RevocationIndex, realm: &RealmName, session: &Session) -> 
         || index.cut_off(realm, &session.client).is_some_and(|cut_off| session.created <= cut_off)
 }
 
-fn context<'a>(realm: &'a Realm, place: Place, now: Timestamp, entropy: &dyn Entropy) -> Context<'a> {
+fn fresh(entropy: &dyn Entropy) -> Fresh {
     let mut drawn = [[0; 16]; 3];
     entropy.fill(drawn.as_flattened_mut());
     let [session, secret, token] = drawn;
-    Context { now, policy: &realm.policy, place, key: realm.active, fresh: Fresh { session, secret, token } }
+    Fresh { session, secret, token }
 }
 
 impl From<SignError> for Error {

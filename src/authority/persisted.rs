@@ -31,6 +31,7 @@ pub(super) enum DecodeError {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 struct RecordV1 {
     #[prost(uint32, tag = "1")]
     format: u32,
@@ -48,10 +49,13 @@ struct RecordV1 {
     ended: Vec<EndedV1>,
     #[prost(message, repeated, tag = "8")]
     requests: Vec<RequestV1>,
+    #[prost(uint32, tag = "9")]
+    ended_below: u32,
 }
 
 /// Times but `created` are milliseconds after `created`: shorter as varints.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 struct SessionV1 {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
@@ -156,12 +160,26 @@ struct EndedV1 {
     reason: u32,
 }
 
+/// Secrets and personal data.
+impl std::fmt::Debug for RecordV1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordV1(..)")
+    }
+}
+
+impl std::fmt::Debug for SessionV1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionV1(..)")
+    }
+}
+
 /// The record as bytes.
 pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
     RecordV1 {
         format: FORMAT,
         subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
         epoch: record.epoch,
+        ended_below: record.ended_below,
         keep_until: record.keep_until.millis(),
         changed: record.changed.millis(),
         sessions: record.sessions.iter().map(encode_session).collect(),
@@ -180,6 +198,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
     Ok(SubjectRecord {
         subject: if record.subject.is_empty() { None } else { Some(Subject::parse(&record.subject)?) },
         epoch: record.epoch,
+        ended_below: record.ended_below,
         keep_until: Timestamp::from_millis(record.keep_until),
         changed: Timestamp::from_millis(record.changed),
         sessions: record.sessions.into_iter().map(decode_session).collect::<Result<_, _>>()?,
@@ -402,6 +421,7 @@ mod tests {
                 time: time(8),
             }],
             epoch: 5,
+            ended_below: 4,
             keep_until: time(9),
             sessions: vec![session.clone(), Session { device: Device::default(), confirmation: None, ..session }],
             ended: END_REASONS.map(|reason| EndedSession { id: SessionId([9; 16]), reason }).into(),

@@ -14,9 +14,19 @@ use crate::domain::time::Timestamp;
 
 /// Tells the time. Injected, so that tests can turn it.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now.
+    /// Now. Never earlier than it said before.
     fn now(&self) -> Timestamp;
+
+    /// Whether it can be believed; a server whose clock can't is not ready.
+    fn in_order(&self) -> Result<(), ClockJumped> {
+        Ok(())
+    }
 }
+
+/// The machine's clock was set by more than can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the machine's clock was set by more than 30 s: set it right, or restart the server")]
+pub struct ClockJumped;
 
 /// The system's randomness. Injected, so that tests can repeat it.
 pub trait Entropy: Send + Sync + fmt::Debug {
@@ -85,7 +95,7 @@ impl RecordKey {
 pub struct Version(pub [u8; 16]);
 
 /// A record as read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// What was committed.
     pub bytes: Vec<u8>,
@@ -93,8 +103,15 @@ pub struct Stored {
     pub version: Version,
 }
 
+/// Above the seal, the bytes are secrets.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stored({} bytes)", self.bytes.len())
+    }
+}
+
 /// One atomic step: a record, if nobody else changed it meanwhile, and the revocations that follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Chosen at random; the record's version afterwards. Sending a commit again is harmless.
     pub id: Version,
@@ -108,6 +125,13 @@ pub struct Commit {
     pub expires: Option<Timestamp>,
     /// Appended to the revocation log in the same step.
     pub revocations: Vec<RevocationEntry>,
+}
+
+/// Above the seal, the bytes are secrets.
+impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Commit({:?}, {} bytes, {} revocations)", self.id, self.bytes.len(), self.revocations.len())
+    }
 }
 
 /// How a commit ended.

@@ -103,7 +103,9 @@ fn decode(bytes: &[u8]) -> Result<StateV1, Error> {
     Ok(state)
 }
 
+/// Everything in it is secret.
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 struct StateV1 {
     #[prost(uint32, tag = "1")]
     format: u32,
@@ -119,6 +121,7 @@ struct StateV1 {
 }
 
 #[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
 struct KeyV1 {
     #[prost(uint32, tag = "1")]
     number: u32,
@@ -128,6 +131,25 @@ struct KeyV1 {
     pkcs8: Vec<u8>,
     #[prost(int64, tag = "4")]
     created: i64,
+}
+
+impl std::fmt::Debug for StateV1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StateV1(..)")
+    }
+}
+
+impl std::fmt::Debug for KeyV1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyV1(..)")
+    }
+}
+
+impl Drop for StateV1 {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.pepper);
+        zeroize::Zeroize::zeroize(&mut self.refresh_key);
+    }
 }
 
 impl Drop for KeyV1 {

@@ -49,6 +49,7 @@ impl Authority {
     /// The subject's live sessions.
     pub async fn list_sessions(&self, realm: &str, subject: Subject) -> Result<Sessions, Error> {
         let realm = self.realm(realm)?;
+        self.check_index()?;
         let place = realm.place(&subject);
         let record = self.subjects.read(&realm.record_key(place)).await?;
         let live = record.iter().flat_map(|record| record.live(self.now()));
@@ -59,6 +60,7 @@ impl Authority {
     /// One live session and its subject.
     pub async fn session(&self, realm: &str, sid: Sid) -> Result<(Subject, Session), Error> {
         let realm = self.realm(realm)?;
+        self.check_index()?;
         let record = self.subjects.read(&realm.record_key(sid.into())).await?.ok_or(Refusal::SessionEnded)?;
         let session = record.live(self.now()).find(|session| session.id == sid.session);
         let standing = session.filter(|session| !is_cut_off(&self.index, &realm.policy.realm, session));

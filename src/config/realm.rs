@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::claims::REGISTERED;
 use crate::domain::ids::{Audience, ClientId, RealmName, Scope};
-use crate::domain::policy::{Allowed, AtLimit, LateRecovery, RealmPolicy, Rotation};
+use crate::domain::policy::{
+    Allowed, AtLimit, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
+};
 
 use super::document::{Raw, Table};
 use super::problem::{Origin, Problem, unknown};
@@ -39,12 +41,11 @@ pub(super) const KEYS: [&str; 16] = [
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// One access token: what was revoked elsewhere may live on this long in verifiers of others.
-const ACCESS_LIFETIME: RangeInclusive<Duration> = SECOND..=DAY;
+const ACCESS_LIFETIME: RangeInclusive<Duration> = SECOND..=MAX_ACCESS_LIFETIME;
 /// Of a session, remembered or not, and its idle timeout.
-const SESSION_LIFETIME: RangeInclusive<Duration> = SECOND..=Duration::from_secs(365 * 86_400);
+const SESSION_LIFETIME: RangeInclusive<Duration> = SECOND..=MAX_SESSION_LIFETIME;
 /// A thief has this long beside the owner, so no realm may have more than a minute.
 const REUSE_LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
 /// Sessions of a subject share a record.

@@ -30,12 +30,18 @@ pub const REGISTERED: [&str; 17] = [
 pub const MAX_BYTES: usize = 4096;
 const MAX_DEPTH: usize = 8;
 
+/// The most bytes of a claim's name: it is repeated in errors.
+const MAX_NAME_BYTES: usize = 255;
+
 /// Why claims were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidClaims {
     /// The authority sets this one.
     #[error("is a registered claim that the authority sets itself: choose another name")]
     Registered(String),
+    /// A name that is too long to be repeated.
+    #[error("has a name of {0} bytes, and must have names of at most {MAX_NAME_BYTES}")]
+    NameTooLong(usize),
     /// Too many bytes.
     #[error("must take at most {MAX_BYTES} bytes as JSON, not {0}")]
     TooLarge(usize),
@@ -48,7 +54,7 @@ impl From<InvalidClaims> for Refusal {
     fn from(invalid: InvalidClaims) -> Self {
         let field = match &invalid {
             InvalidClaims::Registered(name) | InvalidClaims::TooDeep(name) => format!("claims.{name}"),
-            InvalidClaims::TooLarge(_) => "claims".to_owned(),
+            InvalidClaims::TooLarge(_) | InvalidClaims::NameTooLong(_) => "claims".to_owned(),
         };
         Self::ClaimNotAllowed { field, problem: invalid.to_string() }
     }
@@ -64,6 +70,9 @@ pub struct Claims {
 impl Claims {
     /// Checks names, size and depth.
     pub fn new(members: Map<String, Value>) -> Result<Self, InvalidClaims> {
+        if let Some(name) = members.keys().find(|name| name.len() > MAX_NAME_BYTES) {
+            return Err(InvalidClaims::NameTooLong(name.len()));
+        }
         if let Some(name) = members.keys().find(|name| REGISTERED.contains(&name.as_str())) {
             return Err(InvalidClaims::Registered(name.clone()));
         }
@@ -125,6 +134,8 @@ mod tests {
     fn size_and_depth_are_bounded() {
         assert!(Claims::new(members(json!({ "a": "x".repeat(4000) }))).is_ok());
         assert!(matches!(Claims::new(members(json!({ "a": "x".repeat(5000) }))), Err(InvalidClaims::TooLarge(_))));
+        let long = members(json!({ "n".repeat(256): 1 }));
+        assert_eq!(Claims::new(long), Err(InvalidClaims::NameTooLong(256)));
         let deep = (0..9).fold(json!(1), |inner, _| json!([inner]));
         assert!(matches!(Claims::new(members(json!({ "a": deep }))), Err(InvalidClaims::TooDeep(_))));
     }

@@ -42,6 +42,7 @@ pub fn erase(record: Option<&SubjectRecord>, context: &Context<'_>) -> Decision<
     let Decision { answer, record, mut facts } = end_all(record, None, context);
     let record = record.map(|record| SubjectRecord {
         epoch: record.epoch,
+        ended_below: record.ended_below,
         keep_until: record.keep_until,
         changed: record.changed,
         ..SubjectRecord::new(record.changed)
@@ -72,7 +73,7 @@ pub(super) fn change(
     let now = context.now(Some(record));
     let mut record = record.clone();
     let mut facts = Vec::new();
-    record.advance(now, &mut facts);
+    record.advance(now, context.cut_off, &mut facts);
     apply(&mut record, &mut facts, now);
     Decision { answer: Ok(()), record: Some(record), facts }
 }

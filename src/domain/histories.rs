@@ -114,6 +114,7 @@ impl World {
             now: self.now,
             policy: &self.policy,
             place: Place { pepper_id: 1, subject: SubjectKey([7; 16]) },
+            cut_off: &[],
             key: KeyNumber(1),
             fresh: Fresh { session: fresh, secret: fresh, token: fresh },
         };
@@ -173,8 +174,14 @@ impl World {
     fn present(&mut self, token: &RefreshToken) {
         let id = token.session.session;
         let stored = self.record.as_ref().and_then(|record| record.session(id)).map(|session| session.generation);
-        let request =
-            Refresh { token: token.clone(), client: None, confirmation: None, scope: Vec::new(), audience: Vec::new() };
+        let request = Refresh {
+            token: token.clone(),
+            client: None,
+            confirmation: None,
+            scope: Vec::new(),
+            audience: Vec::new(),
+            arrived: self.now,
+        };
         let (answer, facts) = self.decide(|record, context| refresh(record, &request, context));
         let first = self.known.entry(id).or_default().consumed.get(&token.generation).copied();
         match answer {

@@ -184,15 +184,17 @@ pub enum Route {
 
 /// The `jti` of an access token (RFC 7519, section 4.1.7), with what revocation has to know of it.
 ///
-/// Text: base64url of epoch (4 bytes) ‖ issue time in milliseconds (6) ‖ random (16) ‖ route.
-/// The epoch is the session's, or the subject's where there is no session. Milliseconds, because
-/// `iat` has seconds only and "everything issued before now" must not end what is issued next.
+/// Text: base64url of epoch (4 bytes) ‖ origin time in milliseconds (6) ‖ random (16) ‖ route.
+/// The epoch is the session's, or the subject's where there is no session. The origin is when the
+/// session was opened: cutting off a client ends sessions by that time, and a token from a refresh
+/// that raced with it must fall with its session. Milliseconds, because `iat` has seconds only, and
+/// what begins after a cut-off must not be ended by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenId {
     /// Raised to end the tokens issued so far while what they belong to lives on.
     pub epoch: u32,
-    /// When it was issued.
-    pub issued: Timestamp,
+    /// When the session was opened that it belongs to; without one, when it was issued.
+    pub origin: Timestamp,
     /// 128 bits of the system's randomness.
     pub random: [u8; 16],
     /// How to find the record.
@@ -219,7 +221,7 @@ impl TokenId {
         millis[2..].copy_from_slice(&fixed[4..10]);
         Some(Self {
             epoch: u32::from_be_bytes(array(&fixed[..4])),
-            issued: Timestamp::from_millis(i64::from_be_bytes(millis)),
+            origin: Timestamp::from_millis(i64::from_be_bytes(millis)),
             random: array(&fixed[10..]),
             route,
         })
@@ -230,7 +232,7 @@ impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(TOKEN_ID_FIXED + SID_BYTES);
         bytes.extend_from_slice(&self.epoch.to_be_bytes());
-        bytes.extend_from_slice(&self.issued.millis().to_be_bytes()[2..]);
+        bytes.extend_from_slice(&self.origin.millis().to_be_bytes()[2..]);
         bytes.extend_from_slice(&self.random);
         match self.route {
             Route::BySid => {}
@@ -291,7 +293,7 @@ mod tests {
             prop_assert_eq!(Sid::parse(&sid.to_string()).expect("own text"), sid);
             let subject = SubjectKey(subject);
             for route in [Route::BySid, Route::Session(sid), Route::Subject { pepper_id, subject }] {
-                let id = TokenId { epoch, issued: Timestamp::from_millis(millis), random, route };
+                let id = TokenId { epoch, origin: Timestamp::from_millis(millis), random, route };
                 prop_assert_eq!(TokenId::parse(&id.to_string()), Some(id));
             }
         }

@@ -45,7 +45,7 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     let mut facts = Vec::new();
     let mut record = record.cloned().unwrap_or_else(|| SubjectRecord::new(now));
     record.subject = Some(login.subject.clone());
-    record.advance(now, &mut facts);
+    record.advance(now, context.cut_off, &mut facts);
     if let Some(answer) = repeated(&record, login, context) {
         return answer;
     }
@@ -140,7 +140,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
     let access = AccessToken {
         id: TokenId {
             epoch: SubjectRecord::epoch_for_issue(record, now),
-            issued: now,
+            origin: now,
             random: context.fresh.token,
             route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },
         },

@@ -108,9 +108,12 @@ pub const MAX_ACCESS_LIFETIME: Duration = Duration::from_secs(86_400);
 /// The longest session lifetime that any policy may have.
 pub const MAX_SESSION_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
-/// How long two presentations of one token may be under way at the same time: a request's deadline
-/// and the clock error that is tolerated.
-pub const RACE_WINDOW: Duration = Duration::from_secs(7);
+/// The longest that any call takes. Shorter than the default leeway by far: a call that was cut off
+/// is repeated, and is then no replay.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+/// How long two presentations of one token may be under way at the same time: a deadline, and the
+/// clock error that is tolerated.
+pub const RACE_WINDOW: Duration = Duration::from_secs(REQUEST_DEADLINE.as_secs() + 2);
 
 impl RealmPolicy {
     /// The policy of a realm that says nothing else.
@@ -153,8 +156,9 @@ impl RealmPolicy {
         match &self.claims {
             Allowed::Any => "is not allowed".to_owned(),
             Allowed::Only(names) => {
-                let names: Vec<_> = names.iter().map(String::as_str).collect();
-                format!("is not allowed in this realm; allowed are: {}", names.join(", "))
+                let shown: Vec<_> = names.iter().map(String::as_str).take(16).collect();
+                let more = if names.len() > shown.len() { ", and more" } else { "" };
+                format!("is not allowed in this realm; allowed are: {}{more}", shown.join(", "))
             }
         }
     }

@@ -23,6 +23,8 @@ pub struct Refresh {
     pub scope: Vec<Scope>,
     /// A narrower audience for the access token; empty: the session's.
     pub audience: Vec<Audience>,
+    /// When it arrived: what waited for a slow store is not late by that.
+    pub arrived: Timestamp,
 }
 
 /// What the presented generation means beside the record's.
@@ -30,7 +32,7 @@ enum Standing {
     Current,
     /// The immediate predecessor, its successor not used yet.
     Repeated,
-    /// The immediate predecessor, where the policy never answers it, within a race window.
+    /// The immediate predecessor, no longer answered, but maybe under way together with its successor.
     Raced,
     /// The immediate predecessor, too late, from a holder who proved the session's key.
     Recovered,
@@ -55,10 +57,13 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
     if let Err(refusal) = authenticate(session, request, now) {
         return Decision::refuse(refusal);
     }
+    if context.cut_off.contains(&id) {
+        return end(record, session, now, EndReason::CutOff, Refusal::SessionEnded, context);
+    }
     if let Err(refusal) = narrows(session, request) {
         return Decision::refuse(refusal);
     }
-    match standing(session, request.token.generation, now, context.policy) {
+    match standing(session, request.token.generation, request.arrived, context.policy) {
         Standing::Current | Standing::Recovered => renew(record, session, subject, request, now, context),
         Standing::Ahead => {
             let healed = Session { generation: request.token.generation, ..session.clone() };
@@ -67,13 +72,15 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
             decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
             decision
         }
+        // The token made then says more, or less, than is asked for now.
+        Standing::Repeated if !asks_for(session, request) => Decision::refuse(Refusal::RefreshTokenSuperseded),
         Standing::Repeated => Decision {
             answer: Ok(Grant::of(session, subject.clone(), context)),
             record: None,
             facts: vec![Fact::RefreshRepeated(id, session.generation)],
         },
         Standing::Raced => Decision::refuse(Refusal::RefreshTokenSuperseded),
-        Standing::Replayed => end(record, session, now, EndReason::Replay, Refusal::RefreshTokenReplayed),
+        Standing::Replayed => end(record, session, now, EndReason::Replay, Refusal::RefreshTokenReplayed, context),
         Standing::FarAhead => Decision::refuse(Refusal::SessionEnded),
     }
 }
@@ -86,12 +93,6 @@ pub fn accepts(session: &Session, token: &RefreshToken, now: Timestamp, policy: 
             standing(session, token.generation, now, policy),
             Standing::Current | Standing::Repeated | Standing::Recovered | Standing::Ahead
         )
-}
-
-/// Ends a session that was cut off from outside its record: its client or its realm was revoked,
-/// or its own revocation is known while the record has lost it.
-pub fn cut_off(record: &SubjectRecord, session: &Session, context: &Context<'_>) -> Decision<Grant> {
-    end(record, session, context.now(Some(record)), EndReason::CutOff, Refusal::SessionEnded)
 }
 
 /// The token is the session's, presented by whom it was issued to, in time.
@@ -112,7 +113,7 @@ fn authenticate(session: &Session, request: &Refresh, now: Timestamp) -> Result<
     }
 }
 
-fn standing(session: &Session, presented: u64, now: Timestamp, policy: &RealmPolicy) -> Standing {
+fn standing(session: &Session, presented: u64, arrived: Timestamp, policy: &RealmPolicy) -> Standing {
     let current = session.generation;
     if presented == current {
         return Standing::Current;
@@ -120,14 +121,14 @@ fn standing(session: &Session, presented: u64, now: Timestamp, policy: &RealmPol
     if presented > current {
         return if presented == current + 1 { Standing::Ahead } else { Standing::FarAhead };
     }
-    let since_successor = now.since(session.refreshed);
+    let since_successor = arrived.since(session.refreshed);
     let leeway = policy.reuse_leeway;
     if presented + 1 < current {
         Standing::Replayed
-    } else if leeway.is_zero() {
-        if since_successor <= RACE_WINDOW { Standing::Raced } else { Standing::Replayed }
-    } else if since_successor <= leeway {
+    } else if !leeway.is_zero() && since_successor <= leeway {
         Standing::Repeated
+    } else if since_successor <= RACE_WINDOW {
+        Standing::Raced
     } else if policy.late_recovery == LateRecovery::WithBoundKey && session.confirmation.is_some() {
         Standing::Recovered
     } else {
@@ -144,6 +145,17 @@ fn narrows(session: &Session, request: &Refresh) -> Result<(), Refusal> {
         Some(audience) => Err(Refusal::AudienceNotAllowed(audience.clone())),
         None => Ok(()),
     }
+}
+
+/// Whether the newest access token has exactly the scope and audience that are asked for.
+fn asks_for(session: &Session, request: &Refresh) -> bool {
+    fn same<T: PartialEq>(asked: &[T], whole: &[T], made: Option<&Vec<T>>) -> bool {
+        let asked = if asked.is_empty() { whole } else { asked };
+        let made = made.map_or(whole, Vec::as_slice);
+        asked.len() == made.len() && asked.iter().all(|one| made.contains(one))
+    }
+    same(&request.scope, &session.scope, session.access.scope.as_ref())
+        && same(&request.audience, &session.audience, session.access.audience.as_ref())
 }
 
 /// The next generation, with a new access token.
@@ -174,7 +186,7 @@ fn renew(
     if let Some(place) = record.session_mut(renewed.id) {
         *place = renewed;
     }
-    record.advance(now, &mut facts);
+    record.advance(now, context.cut_off, &mut facts);
     Decision { answer: Ok(grant), record: Some(record), facts }
 }
 
@@ -185,10 +197,11 @@ fn end(
     now: Timestamp,
     reason: EndReason,
     refusal: Refusal,
+    context: &Context<'_>,
 ) -> Decision<Grant> {
     let mut facts = Vec::new();
     let mut record = record.clone();
     record.end_where(&mut facts, |other| (other.id == session.id).then_some(reason));
-    record.advance(now, &mut facts);
+    record.advance(now, context.cut_off, &mut facts);
     Decision { answer: Err(refusal), record: Some(record), facts }
 }

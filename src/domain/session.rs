@@ -97,8 +97,9 @@ impl Session {
             + texts.into_iter().map(String::len).sum::<usize>()
             + device.id.as_ref().map_or(0, |id| id.as_str().len())
             + self.client.as_str().len()
-            + self.audience.iter().map(|audience| audience.as_str().len() + 2).sum::<usize>()
-            + self.scope.iter().map(|scope| scope.as_str().len() + 2).sum::<usize>()
+            // Twice, since the newest access token may have been narrowed to nearly all of them.
+            + 2 * self.audience.iter().map(|audience| audience.as_str().len() + 2).sum::<usize>()
+            + 2 * self.scope.iter().map(|scope| scope.as_str().len() + 2).sum::<usize>()
             + self.claims.bytes()
             + self.next_claims.as_ref().map_or(0, Claims::bytes)
     }
@@ -118,7 +119,7 @@ impl Session {
     pub(super) fn access_token(&self, place: Place, realm: &RealmName, subject: Subject) -> AccessToken {
         let stamp = &self.access;
         AccessToken {
-            id: TokenId { epoch: stamp.epoch, issued: stamp.issued, random: stamp.random, route: Route::BySid },
+            id: TokenId { epoch: stamp.epoch, origin: self.created, random: stamp.random, route: Route::BySid },
             realm: realm.clone(),
             key: stamp.key,
             subject,

@@ -60,8 +60,10 @@ pub const MAX_REQUESTS: usize = 16;
 pub struct SubjectRecord {
     /// Whose record it is; `None` once that was erased, until the next login.
     pub subject: Option<Subject>,
-    /// Sessionless tokens of an earlier epoch are ended.
+    /// The epoch that sessionless tokens carry.
     pub epoch: u32,
+    /// Sessionless tokens of an earlier epoch than this are ended; 0 if none ever were.
+    pub ended_below: u32,
     /// Until when the epoch, single revocations and ended sessions must be remembered.
     pub keep_until: Timestamp,
     /// Live sessions, oldest first.
@@ -80,6 +82,7 @@ impl SubjectRecord {
         Self {
             subject: None,
             epoch: Self::epoch_for_issue(None, now),
+            ended_below: 0,
             keep_until: Timestamp::ZERO,
             sessions: Vec::new(),
             ended: VecDeque::new(),
@@ -155,13 +158,16 @@ impl SubjectRecord {
     /// Ends the sessionless tokens of every epoch so far.
     pub(super) fn raise_epoch(&mut self, now: Timestamp) {
         self.epoch = self.epoch.max(seconds(now)).saturating_add(1);
+        self.ended_below = self.epoch;
     }
 
-    /// Forgets what time has ended. Part of every change, so that a record never grows by age.
-    pub(super) fn advance(&mut self, now: Timestamp, facts: &mut Vec<Fact>) {
+    /// Forgets what time has ended, or somebody outside. Part of every change, so that a record never grows by age.
+    pub(super) fn advance(&mut self, now: Timestamp, cut_off: &[SessionId], facts: &mut Vec<Fact>) {
         self.changed = now;
         self.requests.retain(|request| now.since(request.time) < REQUEST_REMEMBERED);
-        self.end_where(facts, |session| expiry(session, now));
+        self.end_where(facts, |session| {
+            expiry(session, now).or_else(|| cut_off.contains(&session.id).then_some(EndReason::CutOff))
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::fact::Fact;
-use super::ids::{Audience, KeyNumber, Scope, Subject};
+use super::ids::{Audience, KeyNumber, Scope, SessionId, Subject};
 use super::policy::RealmPolicy;
 use super::refusal::Refusal;
 use super::session::{AccessStamp, Place, Session};
@@ -31,6 +31,9 @@ pub struct Context<'a> {
     pub policy: &'a RealmPolicy,
     /// Where the record stands.
     pub place: Place,
+    /// Sessions of the record that were ended from outside it: their client or their realm was cut
+    /// off, or the record lost their end in a failover.
+    pub cut_off: &'a [SessionId],
     /// The realm's active signing key.
     pub key: KeyNumber,
     /// Random values.

@@ -15,6 +15,8 @@ use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Bytes};
 use tower::{Layer, Service};
 
+use crate::domain::policy::REQUEST_DEADLINE;
+
 use super::status::{deadline_exceeded, overloaded, too_large};
 
 /// A token is at most 8 KiB, claims 4: nothing needs more.
@@ -25,10 +27,10 @@ const BATCHES: [&str; 2] =
     ["/token_authority.v1.TokenService/BatchIntrospectTokens", "/token_authority.v1.TokenService/BatchRevokeTokens"];
 /// Before each message: a flag and its length.
 const FRAME_BYTES: usize = 5;
-/// For callers that set no deadline of their own, and the most that a caller gets.
-const DEADLINE: Duration = Duration::from_secs(10);
 /// Calls under way.
 const IN_FLIGHT: usize = 4_096;
+/// Batches under way: each may hold its 4 MiB while its last byte is awaited.
+const BATCHES_IN_FLIGHT: usize = 32;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
 
@@ -36,12 +38,18 @@ const PROBES: &str = "/grpc.health.v1.Health/";
 #[derive(Debug, Clone)]
 pub struct Limits {
     in_flight: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
+    /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), deadline: DEADLINE }
+        Self {
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)),
+            deadline: REQUEST_DEADLINE,
+        }
     }
 }
 
@@ -77,11 +85,16 @@ where
         if request.uri().path().starts_with(PROBES) {
             return Box::pin(self.inner.call(request));
         }
-        let Ok(place) = self.limits.in_flight.clone().try_acquire_owned() else {
+        let is_batch = BATCHES.contains(&request.uri().path());
+        let (places, most) = if is_batch {
+            (&self.limits.batches, MAX_BATCH_BYTES)
+        } else {
+            (&self.limits.in_flight, MAX_REQUEST_BYTES)
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
             return refuse(overloaded());
         };
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
-        let most = if BATCHES.contains(&request.uri().path()) { MAX_BATCH_BYTES } else { MAX_REQUEST_BYTES };
         let answering =
             self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
         Box::pin(async move {
@@ -167,7 +180,8 @@ mod tests {
 
     #[tokio::test]
     async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
-        let limits = Limits { in_flight: Arc::new(Semaphore::new(1)), deadline: Duration::from_millis(20) };
+        let one = || Arc::new(Semaphore::new(1));
+        let limits = Limits { in_flight: one(), batches: one(), deadline: Duration::from_millis(20) };
         let slow = tower::service_fn(|_: Request<Body>| async {
             std::future::pending::<()>().await;
             Ok(Response::new(Body::empty()))

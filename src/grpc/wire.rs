@@ -122,7 +122,10 @@ fn json_number(number: f64, claim: &str) -> Result<Number, Error> {
     if number.fract() == 0.0 && number.abs() <= EXACT {
         return Ok(Number::from(number as i64));
     }
-    Number::from_f64(number).ok_or_else(|| Error::invalid(format!("claims.{claim}"), "must be a finite number"))
+    Number::from_f64(number).ok_or_else(|| {
+        let shown: String = claim.chars().take(64).collect();
+        Error::invalid(format!("claims.{shown}"), "must be a finite number")
+    })
 }
 
 /// Claims as a `Struct`.

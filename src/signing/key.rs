@@ -143,6 +143,15 @@ impl SigningKey {
         }
     }
 
+    /// How long each of its signatures is.
+    pub(super) fn signature_bytes(&self) -> usize {
+        match &self.private {
+            Private::Rsa(pair, _) => pair.public_modulus_len(),
+            Private::P256(_) | Private::Ed25519(_) => 64,
+            Private::Secret(_) => 32,
+        }
+    }
+
     /// Whether a signature takes so long that it would stall other calls: RSA 380 µs, all others
     /// 20 µs at most.
     pub(super) fn is_slow(&self) -> bool {

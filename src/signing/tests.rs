@@ -23,7 +23,7 @@ fn key(algorithm: Algorithm) -> Arc<SigningKey> {
 fn token() -> AccessToken {
     let Value::Object(claims) = json!({ "role": "admin", "a": { "b": [1] } }) else { panic!("an object") };
     AccessToken {
-        id: TokenId { epoch: 0, issued: Timestamp::from_millis(1_000_500), random: [5; 16], route: Route::BySid },
+        id: TokenId { epoch: 0, origin: Timestamp::from_millis(1_000_500), random: [5; 16], route: Route::BySid },
         realm: realm(),
         key: KeyNumber(1),
         subject: Subject::parse("+491701234567").expect("a subject"),

@@ -253,7 +253,7 @@ impl RevocationIndex {
         if !self.any_wide.load(Ordering::Acquire) {
             return false;
         }
-        let by_time = self.cut_off(&token.realm, &token.client).is_some_and(|at| token.id.issued <= at);
+        let by_time = self.cut_off(&token.realm, &token.client).is_some_and(|at| token.id.origin <= at);
         by_time || read(&self.wide).keys.contains_key(&token.kid)
     }
 

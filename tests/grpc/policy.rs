@@ -276,3 +276,84 @@ async fn very_large_sessions_reach_the_limit_of_a_record_first() {
     }
     assert_eq!(server.sessions_of("ann").await.len(), 15, "64 KiB of them");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_too_large_to_sign_changes_nothing() {
+    let server = TestServer::start().await;
+    let before = server.login("ann", "phone").await;
+    let audience: Vec<_> = (0..28).map(|number| format!("{number:0>250}")).collect();
+    let device = Some(v1::Device { device_id: "phone".into(), ..Default::default() });
+    let large = v1::IssueTokenRequest { audience, device, ..login("ann") };
+    assert_eq!(refusal(&server.issue(large).await.expect_err("too large")).1, "INVALID_REQUEST");
+    assert!(server.introspect(&before.access_token).await.active, "the session that it would have replaced lives");
+    assert_eq!(server.sessions_of("ann").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sessionless_token_does_not_fall_with_a_login_or_a_sibling() {
+    use v1::consistency::Requirement;
+    let server = TestServer::start().await;
+    let job = v1::IssueTokenRequest { without_session: true, ..login("job") };
+    let (kept, sibling) = (server.issue(job.clone()).await.expect("issues"), server.issue(job).await.expect("issues"));
+    server.pass(Duration::from_secs(60));
+    server.revoke(&sibling.access_token).await;
+    server.login("job", "phone").await;
+    for requirement in [Requirement::MinimizeLatency(true), Requirement::FullyConsistent(true)] {
+        let request = v1::IntrospectTokenRequest {
+            token: kept.access_token.clone(),
+            consistency: Some(v1::Consistency { requirement: Some(requirement) }),
+            ..Default::default()
+        };
+        assert!(server.tokens.clone().introspect_token(request).await.expect("answers").into_inner().active);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_races_with_a_cut_off_falls_with_its_session() {
+    let server = TestServer::start().await;
+    for _ in 0..20 {
+        let tokens =
+            server.issue(v1::IssueTokenRequest { client_id: "web".into(), ..login("ann") }).await.expect("issues");
+        let revoke = v1::RevokeClientRequest { client_id: "web".into(), ..Default::default() };
+        let mut client = server.tokens.clone();
+        let (refreshed, revoked) = tokio::join!(server.refresh(&tokens.refresh_token), client.revoke_client(revoke));
+        revoked.expect("revokes");
+        server.pass(Duration::from_millis(1));
+        for pair in [Some(tokens), refreshed.ok()].into_iter().flatten() {
+            assert!(!server.introspect(&pair.access_token).await.active);
+            assert!(!server.introspect(&pair.refresh_token).await.active);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_that_were_cut_off_take_no_place() {
+    let server = TestServer::start_with(|policy| {
+        policy.max_sessions = 1;
+        policy.at_limit = AtLimit::Refuse;
+    })
+    .await;
+    let named = v1::IssueTokenRequest { request_id: "one".into(), ..login("ann") };
+    server.issue(named.clone()).await.expect("issues");
+    assert!(server.issue(login("ann")).await.is_err(), "the place is taken");
+    server.tokens.clone().revoke_realm(v1::RevokeRealmRequest::default()).await.expect("revokes");
+    server.pass(Duration::from_millis(1));
+    assert_eq!(refusal(&server.issue(named).await.expect_err("that session is over")).1, "SESSION_ENDED");
+    server.issue(login("ann")).await.expect("the place is free");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_refresh_that_asks_for_something_else_is_told_so() {
+    let server = TestServer::start().await;
+    let scope = vec!["read".to_owned(), "write".to_owned()];
+    let first = server.issue(v1::IssueTokenRequest { scope, ..login("ann") }).await.expect("issues");
+    let second = server.refresh(&first.refresh_token).await.expect("refreshes; the answer is lost");
+    let narrow = v1::RefreshTokenRequest {
+        refresh_token: first.refresh_token.clone(),
+        scope: vec!["read".into()],
+        ..Default::default()
+    };
+    let refused = server.tokens.clone().refresh_token(narrow).await.expect_err("the token made has more");
+    assert_eq!(refusal(&refused).1, "REFRESH_TOKEN_SUPERSEDED");
+    assert_eq!(server.refresh(&first.refresh_token).await.expect("the same again"), second);
+}

@@ -34,7 +34,7 @@ pub(crate) fn sid() -> Sid {
 }
 
 pub(crate) fn token_id(route: Route) -> TokenId {
-    TokenId { epoch: 4, issued: NOW, random: [5; 16], route }
+    TokenId { epoch: 4, origin: NOW, random: [5; 16], route }
 }
 
 pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {

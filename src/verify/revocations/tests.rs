@@ -53,7 +53,7 @@ fn token(n: Numbers) -> VerifiedToken {
         realm: realm(n.wide),
         kid: kid(n.wide),
         issuer: "i".to_owned(),
-        id: TokenId { epoch: n.epoch, issued: Timestamp::from_millis(n.issued), random: [n.random; 16], route },
+        id: TokenId { epoch: n.epoch, origin: Timestamp::from_millis(n.issued), random: [n.random; 16], route },
         subject: Subject::parse("s").expect("a subject"),
         client: client(n.wide),
         audience: vec![Audience::parse("a").expect("an audience")],
@@ -79,10 +79,10 @@ fn ends(scope: &RevocationScope, token: &VerifiedToken) -> bool {
             matches!(token.id.route, Route::Subject { subject, .. } if subject == *key) && token.id.epoch < *below
         }
         RevocationScope::Client(realm, client, at) => {
-            token.realm == *realm && token.client == *client && token.id.issued <= *at
+            token.realm == *realm && token.client == *client && token.id.origin <= *at
         }
         RevocationScope::Key(kid) => token.kid == *kid,
-        RevocationScope::Realm(realm, at) => token.realm == *realm && token.id.issued <= *at,
+        RevocationScope::Realm(realm, at) => token.realm == *realm && token.id.origin <= *at,
     }
 }
 
