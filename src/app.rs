@@ -27,13 +27,14 @@ use crate::store::sealing::SealedStore;
 use crate::store::vault::VaultError;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
+use crate::telemetry::call::Calls;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
-const DRAIN: Duration = Duration::from_secs(7);
+const DRAIN: Duration = Duration::from_secs(6);
 /// Memory for verified tokens.
 const CACHE_BYTES: usize = 64 << 20;
 /// How often expired revocations are forgotten.
@@ -140,6 +141,8 @@ impl Server {
             .http2_max_pending_accept_reset_streams(Some(32))
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            // What a call passes, from the outside in. Traced first, so that refused calls are too.
+            .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
             .layer(grpc::limits::Limits::default())
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(|error| StartError::Other(error.to_string()))?)

@@ -1,11 +1,14 @@
 //! The edges as callers see them: gRPC and HTTP in this process, and the real binary as another.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod collector;
 mod crash;
 mod edges;
 mod foreign_clients;
+mod leaks;
 mod policy;
 mod server_process;
 mod session_service;
 mod test_server;
 mod token_service;
+mod traces;
