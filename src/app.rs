@@ -27,6 +27,7 @@ use crate::store::sealing::SealedStore;
 use crate::store::vault::{self, VaultError};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
+use crate::telemetry::call::Calls;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
@@ -142,6 +143,8 @@ impl Server {
             .http2_max_pending_accept_reset_streams(Some(32))
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            // What a call passes, from the outside in. Traced first, so that refused calls are too.
+            .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
             .layer(grpc::limits::Limits::default())
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(|error| StartError::Other(error.to_string()))?)

@@ -8,9 +8,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::app::Server;
-use crate::config::{self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreUrl};
+use crate::config::{self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreUrl, TraceRatio};
 use crate::domain::ids::RealmName;
-use crate::telemetry;
+use crate::telemetry::Telemetry;
 
 use super::failure::{Exit, Failure};
 use super::{Streams, block_on_all_cores};
@@ -51,18 +51,25 @@ pub(super) struct Serve {
     /// off, error, warn, info, debug, trace, or a list such as warn,token_authority=debug [default: info]
     #[arg(long, value_name = "LEVEL", value_parser = config::log_level_flag)]
     log_level: Option<String>,
+    /// OpenTelemetry collector that takes traces, OTLP over gRPC [default: none]
+    #[arg(long, value_name = "URL", value_parser = config::otlp_endpoint_flag)]
+    otlp_endpoint: Option<String>,
+    /// Part of the calls that start a trace, 0 to 1 [default: 0.01]
+    #[arg(long, value_name = "RATIO", value_parser = config::trace_ratio_flag)]
+    trace_ratio: Option<TraceRatio>,
 }
 
 impl Serve {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let config = Config::load(self.into(), &Environment::of_process())?;
-        telemetry::init(&config.log);
         block_on_all_cores(async {
+            let telemetry = Telemetry::start(&config.log, &config.traces).map_err(Failure::refused)?;
             let said = Banner::of(&config);
             let server = Server::start(config).await.map_err(Failure::refused)?;
             // A server whose standard error nobody reads serves all the same.
             let _ = said.write(streams.err, server.grpc_address(), server.http_address());
             server.run_until_signal().await;
+            telemetry.finish().await;
             Ok(Exit::Done)
         })
     }
@@ -82,6 +89,8 @@ impl From<Serve> for Flags {
             realms: serve.realms,
             log_format: serve.log_format,
             log_level: serve.log_level,
+            otlp_endpoint: serve.otlp_endpoint,
+            trace_ratio: serve.trace_ratio,
         }
     }
 }

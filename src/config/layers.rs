@@ -11,11 +11,12 @@ use super::realm::REALM;
 use super::value;
 
 /// Each key of a configuration file.
-pub(super) const SECTIONS: [(&str, &[&str]); 4] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
     ("server", &["grpc", "http", "public_url", "insecure", "realms"]),
     ("store", &["url"]),
     ("keys", &["encryption_key_file"]),
     ("log", &["format", "level"]),
+    ("telemetry", &["otlp_endpoint", "trace_ratio"]),
 ];
 
 /// Keys whose value may hold a password: never repeated in a message, and read from a file where the
@@ -91,7 +92,9 @@ impl<'a> Layers<'a> {
     ) -> Setting<T> {
         let in_file = self.tables.iter_mut().find(|table| table.name == section).and_then(|table| table.take(key));
         let mut setting = Setting { value: None, origin: Origin::Default };
-        for (origin, raw) in in_file.into_iter().chain(self.variable(section, key)) {
+        for (origin, raw) in
+            in_file.into_iter().chain(self.shared_variable(section, key)).chain(self.variable(section, key))
+        {
             match parse(&raw) {
                 Ok(value) => setting = Setting { value: Some(value), origin },
                 Err(message) => {
@@ -124,6 +127,13 @@ impl<'a> Layers<'a> {
             let origin = Origin::Environment(name.to_owned());
             self.problems.push(Problem { origin, message: unknown("variable", name, &known) });
         }
+    }
+
+    /// What a variable says that is not ours alone. An empty one says nothing, by its specification.
+    fn shared_variable(&self, section: &str, key: &str) -> Option<(Origin, Raw)> {
+        let (name, ..) = environment::SHARED.iter().find(|(_, of, key_of)| (*of, *key_of) == (section, key))?;
+        let text = self.environment.value(name)?.to_string_lossy();
+        (!text.is_empty()).then(|| (Origin::Environment((*name).to_owned()), Raw::Word(text.into_owned())))
     }
 
     fn variable(&mut self, section: &str, key: &str) -> Option<(Origin, Raw)> {

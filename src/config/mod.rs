@@ -15,6 +15,7 @@ mod problem;
 mod realm;
 mod realms;
 mod store_url;
+mod traces;
 mod value;
 
 #[cfg(test)]
@@ -23,6 +24,8 @@ mod tests;
 pub use environment::Environment;
 pub use problem::{ConfigError, Origin, Problem};
 pub use store_url::{RedisUrl, StoreUrl};
+pub use traces::{TraceConfig, TraceRatio};
+pub(crate) use traces::{otlp_endpoint_flag, trace_ratio_flag};
 pub(crate) use value::{log_level_flag, public_url_flag};
 
 use layers::Layers;
@@ -54,6 +57,8 @@ pub struct Config {
     pub realms: Vec<RealmPolicy>,
     /// How logs are written.
     pub log: LogConfig,
+    /// Where traces go.
+    pub traces: TraceConfig,
 }
 
 /// Who may reach the listeners.
@@ -120,6 +125,10 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
     /// `--log-level`
     pub log_level: Option<String>,
+    /// `--otlp-endpoint`
+    pub otlp_endpoint: Option<String>,
+    /// `--trace-ratio`
+    pub trace_ratio: Option<TraceRatio>,
 }
 
 impl Default for Config {
@@ -134,6 +143,7 @@ impl Default for Config {
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
             log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
+            traces: TraceConfig::default(),
         }
     }
 }
@@ -164,6 +174,9 @@ impl Config {
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
         let format = layers.read("log", "format", value::log_format).or_flag(flags.log_format, "--log-format");
         let level = layers.read("log", "level", value::log_level).or_flag(flags.log_level, "--log-level");
+        let otlp_endpoint = layers.read("telemetry", "otlp_endpoint", traces::endpoint);
+        let otlp_endpoint = otlp_endpoint.or_flag(flags.otlp_endpoint, "--otlp-endpoint");
+        let ratio = layers.read("telemetry", "trace_ratio", traces::ratio).or_flag(flags.trace_ratio, "--trace-ratio");
 
         let own_realm = layers.realm();
         layers.finish();
@@ -186,6 +199,10 @@ impl Config {
             log: LogConfig {
                 format: format.value.unwrap_or(default.log.format),
                 level: level.value.unwrap_or(default.log.level),
+            },
+            traces: TraceConfig {
+                otlp_endpoint: otlp_endpoint.value,
+                ratio: ratio.value.unwrap_or(default.traces.ratio),
             },
         })
     }

@@ -97,6 +97,11 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
         ("[keys]\nencryption_key_file = \"\"", "c.toml:2: keys.encryption_key_file: ", "a path"),
         ("[log]\nformat = \"yaml\"", "c.toml:2: log.format: \"yaml\": ", "must be \"text\" or \"json\""),
         ("[log]\nlevel = \"inof\"", "c.toml:2: log.level: \"inof\": ", "must be one of off, error, warn, info"),
+        ("[telemetry]\notlp_endpoint = \"https://h:1\"", "c.toml:2: telemetry.otlp_endpoint: ", "without TLS"),
+        ("[telemetry]\notlp_endpoint = \"http://u@h:1\"", "c.toml:2: telemetry.otlp_endpoint: ", "no user"),
+        ("[telemetry]\notlp_endpoint = \"http://h:1/v1/traces\"", "c.toml:2: telemetry.otlp_endpoint: ", "no path"),
+        ("[telemetry]\ntrace_ratio = 1.5", "c.toml:2: telemetry.trace_ratio: 1.5: ", "from 0 to 1"),
+        ("[telemetry]\ntrace_ratio = \"0.5\"", "c.toml:2: telemetry.trace_ratio: \"0.5\": ", "from 0 to 1"),
         ("[realm]\nname = \"A\"", "c.toml:2: realm.name: \"A\": ", "1 to 63 characters"),
         ("[realm]\nalgorithm = \"RS256\"", "c.toml:1: realm: name is missing", "such as"),
     ] {
@@ -209,6 +214,23 @@ fn a_secret_comes_from_a_file_that_the_environment_names() {
     assert!(both.expect_err("refused").contains("keep one of them"));
     let missing = load("", &[("TOKEN_AUTHORITY__STORE__URL_FILE", "/nowhere/url")], Flags::default());
     assert!(missing.expect_err("refused").starts_with("TOKEN_AUTHORITY__STORE__URL_FILE: /nowhere/url: can't be read"));
+}
+
+#[test]
+fn the_standard_variable_names_the_collector_unless_ours_does() {
+    let file = "[telemetry]\notlp_endpoint = \"http://file:1/\"\ntrace_ratio = 1\n";
+    let endpoint = |variables: &[_], flags| load(file, variables, flags).map(|config| config.traces.otlp_endpoint);
+    let said = |text: &str| Ok(Some(text.to_owned()));
+    let shared = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://shared:1");
+    let ours = ("TOKEN_AUTHORITY__TELEMETRY__OTLP_ENDPOINT", "http://ours:1");
+    assert_eq!(endpoint(&[], Flags::default()), said("http://file:1"));
+    assert_eq!(endpoint(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")], Flags::default()), said("http://file:1"));
+    assert_eq!(endpoint(&[shared], Flags::default()), said("http://shared:1"));
+    assert_eq!(endpoint(&[shared, ours], Flags::default()), said("http://ours:1"));
+    let flags = Flags { otlp_endpoint: Some("http://flag:1".to_owned()), ..Flags::default() };
+    assert_eq!(endpoint(&[shared, ours], flags), said("http://flag:1"));
+    let refused = endpoint(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h")], Flags::default()).expect_err("refused");
+    assert!(refused.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT: "), "{refused}");
 }
 
 #[test]

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod cli;
+mod collector;
 mod crash;
 mod edges;
 mod foreign_clients;
+mod leaks;
 mod policy;
 mod server_process;
 mod session_service;
 mod test_server;
 mod token_service;
+mod traces;

@@ -1,0 +1,247 @@
+//! A span for each sampled call, by the current RPC conventions of OpenTelemetry. Sees the method's
+//! name, `traceparent` and the status, never a message, and says nothing that a client worded.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
+use prost_reflect::DescriptorPool;
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::trace_parent::TraceParent;
+use crate::config::{TraceConfig, TraceRatio};
+
+/// What the spans of calls, and they alone, have as their target.
+pub(super) const TARGET: &str = "token_authority::call";
+/// Asked every few seconds by every probe.
+const HEALTH: &str = "grpc.health.v1.Health/";
+const REFLECTION: [&str; 2] = [
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+/// Instead of names that clients make up: an attribute has as many values as there are methods.
+const OTHER: &str = "_OTHER";
+/// By number.
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    UNKNOWN,
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+const UNKNOWN: &str = "UNKNOWN";
+const CANCELLED: &str = "CANCELLED";
+/// Codes that are the server's failure; the others are the caller's, and no error of this span.
+const FAILURES: [&str; 6] = [UNKNOWN, "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
+
+/// Traces calls, if traces are exported.
+#[derive(Debug, Clone)]
+pub struct Calls(Option<Arc<Sampling>>);
+
+#[derive(Debug)]
+struct Sampling {
+    ratio: TraceRatio,
+    /// `package.Service/Method`
+    methods: HashSet<String>,
+}
+
+impl Calls {
+    /// For the methods of an encoded `google.protobuf.FileDescriptorSet`, and of reflection.
+    pub fn new(config: &TraceConfig, descriptors: &[u8]) -> Self {
+        Self(config.otlp_endpoint.as_ref().map(|_| {
+            let pool = DescriptorPool::decode(descriptors).unwrap_or_default();
+            let methods = pool.services().flat_map(|service| {
+                let name = service.full_name().to_owned();
+                service.methods().map(move |method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
+            });
+            let methods = methods.chain(REFLECTION.map(str::to_owned)).collect();
+            Arc::new(Sampling { ratio: config.ratio, methods })
+        }))
+    }
+}
+
+impl Sampling {
+    /// The span of a call, if it is sampled: decided first, since a span that is thrown away costs
+    /// as much as twenty decisions.
+    fn call(&self, path: &str, headers: &HeaderMap) -> Option<Call> {
+        let method = path.strip_prefix('/').unwrap_or(path);
+        if method.starts_with(HEALTH) {
+            return None;
+        }
+        let parent = TraceParent::of(headers);
+        let sampled = parent.map_or_else(|| self.ratio.takes(random()), |parent| parent.sampled);
+        sampled.then(|| Call::begin(self.methods.get(method).map(String::as_str), parent))
+    }
+}
+
+/// The half of a new trace's id by which ratios go: as random as the one that the span will get.
+fn random() -> u64 {
+    let id = RandomIdGenerator::default().new_trace_id().to_bytes();
+    id.last_chunk().map_or(0, |half| u64::from_be_bytes(*half))
+}
+
+/// A call under way. Its span ends with it.
+struct Call {
+    span: Span,
+    ended: bool,
+}
+
+impl Call {
+    fn begin(method: Option<&str>, parent: Option<TraceParent>) -> Self {
+        let span = info_span!(
+            target: TARGET,
+            parent: None,
+            "call",
+            otel.name = method.unwrap_or("grpc"),
+            otel.kind = "server",
+            otel.status_code = Empty,
+            "rpc.system.name" = "grpc",
+            "rpc.method" = method.unwrap_or(OTHER),
+            "rpc.response.status_code" = Empty,
+            "error.type" = Empty,
+        );
+        if let Some(parent) = parent {
+            // Fails where nobody exports; then there is nothing to tell either.
+            let _ = span.set_parent(parent.context());
+        }
+        Self { span, ended: false }
+    }
+
+    /// Takes the status, if these headers or trailers have one.
+    fn hear(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get("grpc-status") {
+            let number = status.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+            self.end(number.and_then(|number| CODES.get(number)).copied().unwrap_or(UNKNOWN));
+        }
+    }
+
+    /// Notes how the call ended, unless that is known already.
+    fn end(&mut self, code: &'static str) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.span.record("rpc.response.status_code", code);
+            if FAILURES.contains(&code) {
+                self.span.record("error.type", code);
+                self.span.record("otel.status_code", "ERROR");
+            }
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        // Nobody waits for the rest of the answer any more.
+        self.end(CANCELLED);
+    }
+}
+
+impl<S> Layer<S> for Calls {
+    type Service = Traced<S>;
+
+    fn layer(&self, inner: S) -> Traced<S> {
+        Traced { inner, sampling: self.0.clone() }
+    }
+}
+
+/// A service whose calls are traced.
+#[derive(Debug, Clone)]
+pub struct Traced<S> {
+    inner: S,
+    sampling: Option<Arc<Sampling>>,
+}
+
+impl<S, A, B> Service<Request<A>> for Traced<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Unpin,
+{
+    type Response = Response<Answer<B>>;
+    type Error = S::Error;
+    type Future = Answering<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let sampling = self.sampling.as_ref();
+        let call = sampling.and_then(|sampling| sampling.call(request.uri().path(), request.headers()));
+        Answering { answering: self.inner.call(request), call }
+    }
+}
+
+/// An answer to come.
+pub struct Answering<F> {
+    answering: F,
+    call: Option<Call>,
+}
+
+impl<F, B, E> Future for Answering<F>
+where
+    F: Future<Output = Result<Response<B>, E>> + Unpin,
+{
+    type Output = Result<Response<Answer<B>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.answering).poll(context));
+        let mut call = self.call.take();
+        match (&answer, &mut call) {
+            // A refusal has no message, so that its status stands in the head.
+            (Ok(answer), Some(call)) => call.hear(answer.headers()),
+            (Err(_), Some(call)) => call.end(UNKNOWN),
+            (_, None) => {}
+        }
+        Poll::Ready(answer.map(|answer| answer.map(|body| Answer { body, call })))
+    }
+}
+
+/// The body of an answer, with the status in its trailers.
+pub struct Answer<B> {
+    body: B,
+    call: Option<Call>,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(call) = &mut self.call {
+            match &frame {
+                Some(Ok(frame)) => frame.trailers_ref().into_iter().for_each(|trailers| call.hear(trailers)),
+                Some(Err(_)) | None => call.end(UNKNOWN),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
