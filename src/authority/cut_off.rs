@@ -8,6 +8,7 @@ use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
 use super::ports::{Commit, Outcome, RecordKey, Version};
+use super::sending::send;
 use super::{Authority, Error, Realm, audit};
 
 impl Authority {
@@ -41,7 +42,7 @@ impl Authority {
                 expires: None,
                 revocations: vec![entry.clone()],
             };
-            if let Outcome::Committed(revision) = self.store.commit(&commit).await? {
+            if let Outcome::Committed(revision) = send(&*self.store, &commit).await.outcome? {
                 self.index.insert(&entry);
                 audit::cut_off(&entry.scope);
                 return Ok(revision);

@@ -25,6 +25,7 @@ pub mod ports;
 mod realm;
 pub mod refresh_token;
 mod revoke_token;
+mod sending;
 pub mod sessions;
 mod subjects;
 

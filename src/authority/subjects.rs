@@ -2,6 +2,7 @@
 //! one load, n transitions, one commit. Knows nothing of what a transition decides.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -17,14 +18,13 @@ use crate::verify::revocations::RevocationIndex;
 
 use super::error::Error;
 use super::persisted;
-use super::ports::{Commit, Entropy, Outcome, RecordKey, Store, StoreError, Version};
+use super::ports::{Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Version};
+use super::sending::send;
 
 /// The most requests for one subject that wait; one more is answered OVERLOADED.
 const MAX_WAITING: usize = 1_024;
 /// How often a commit that lost a race against another process is decided anew.
 const MAX_CONFLICTS: usize = 16;
-/// How often a commit whose outcome is unknown is sent again.
-const MAX_RESENDS: usize = 2;
 
 /// The subjects' records.
 #[derive(Debug, Clone)]
@@ -38,6 +38,10 @@ struct Inner {
     tasks: Tasks,
     /// An entry exists exactly while a task works on that record.
     queues: Mutex<HashMap<RecordKey, Vec<Box<dyn Job>>>>,
+    /// How many commits were left in doubt: their revocations may be in the log and not in the index.
+    in_doubt: AtomicU64,
+    /// As many of them the index has read the log for.
+    settled: tokio::sync::Mutex<u64>,
 }
 
 /// What a transition led to, committed.
@@ -59,7 +63,15 @@ impl Subjects {
         entropy: Arc<dyn Entropy>,
         tasks: Tasks,
     ) -> Self {
-        Self(Arc::new(Inner { store, index, entropy, tasks, queues: Mutex::new(HashMap::new()) }))
+        Self(Arc::new(Inner {
+            store,
+            index,
+            entropy,
+            tasks,
+            queues: Mutex::default(),
+            in_doubt: AtomicU64::new(0),
+            settled: tokio::sync::Mutex::new(0),
+        }))
     }
 
     /// Reads a record.
@@ -68,7 +80,8 @@ impl Subjects {
     }
 
     /// Runs a transition and commits what it decides. It may run several times, each on a newer
-    /// record; only the last run counts. The commit goes on if the caller goes away.
+    /// record; only the last run counts. If the caller goes away before it has run, it never runs:
+    /// what is decided for nobody could let a token's leeway pass. Later, the commit goes on.
     pub(super) async fn change<A: Send + 'static>(
         &self,
         key: RecordKey,
@@ -101,6 +114,7 @@ impl Subjects {
 impl Inner {
     /// Works until nobody waits for this record.
     async fn work(&self, key: RecordKey) {
+        let _leaving = Leaving { inner: self, key: &key };
         loop {
             let jobs = {
                 let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,9 +137,11 @@ impl Inner {
         }
     }
 
-    async fn commit_all(&self, key: &RecordKey, jobs: &mut [Box<dyn Job>]) -> Result<Option<Revision>, Error> {
+    async fn commit_all(&self, key: &RecordKey, jobs: &mut Vec<Box<dyn Job>>) -> Result<Option<Revision>, Error> {
         for _ in 0..MAX_CONFLICTS {
             let (record, expected) = self.load(key).await?;
+            self.settle().await?;
+            jobs.retain(|job| !job.is_abandoned());
             let mut current = record;
             let mut changed = false;
             let mut revocations = Vec::new();
@@ -144,7 +160,11 @@ impl Inner {
                 expires: Some(record.expires()),
                 revocations,
             };
-            if let Outcome::Committed(revision) = self.send(&commit).await? {
+            let sent = send(&*self.store, &commit).await;
+            if sent.in_doubt {
+                self.in_doubt.fetch_add(1, Ordering::SeqCst);
+            }
+            if let Outcome::Committed(revision) = sent.outcome? {
                 // Before anybody is answered: after a revocation's answer no token may pass here.
                 for entry in &commit.revocations {
                     self.index.insert(entry);
@@ -155,25 +175,40 @@ impl Inner {
         Err(Error::Overloaded)
     }
 
+    /// Reads the log if a commit was left in doubt. The record that was just loaded may say what that
+    /// commit did, so that nothing is left to write; what it revoked has to be known here all the same
+    /// before anybody is told that it is done.
+    async fn settle(&self) -> Result<(), Error> {
+        if self.in_doubt.load(Ordering::SeqCst) == 0 {
+            return Ok(());
+        }
+        let mut settled = self.settled.lock().await;
+        let in_doubt = self.in_doubt.load(Ordering::SeqCst);
+        if *settled == in_doubt {
+            return Ok(());
+        }
+        let mut log = self.store.follow().await?;
+        let mut unread = self.index.partitions();
+        while unread > 0 {
+            let Some(update) = log.recv().await else {
+                return Err(StoreError::Unavailable("the revocation log ended".into()).into());
+            };
+            let LogUpdate::Snapshot { head, entries } = update else { continue };
+            entries.iter().for_each(|entry| self.index.insert(entry));
+            // As an entry at the head: its own follower may be further already.
+            if let Some(entry) = entries.into_iter().next_back() {
+                self.index.apply(&LogUpdate::Entry { position: head, entry });
+            }
+            unread -= 1;
+        }
+        *settled = in_doubt;
+        Ok(())
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<(Option<SubjectRecord>, Option<Version>), Error> {
         let Some(stored) = self.store.load(key).await? else { return Ok((None, None)) };
         let record = persisted::decode(&stored.bytes).map_err(Error::internal)?;
         Ok((Some(record), Some(stored.version)))
-    }
-
-    /// Sends a commit; one whose outcome is unknown is sent again as it is, which its id makes harmless.
-    async fn send(&self, commit: &Commit) -> Result<Outcome, Error> {
-        for _ in 0..MAX_RESENDS {
-            match self.store.commit(commit).await {
-                Err(StoreError::OutcomeUnknown(_)) => {}
-                other => return Ok(other?),
-            }
-        }
-        match self.store.commit(commit).await {
-            // The first try may have been written, whatever the last one says.
-            Err(StoreError::Unavailable(cause)) => Err(Error::OutcomeUnknown(cause)),
-            other => Ok(other?),
-        }
     }
 
     fn version(&self) -> Version {
@@ -183,8 +218,26 @@ impl Inner {
     }
 }
 
+/// Whoever works on a record leaves no queue behind, even if a transition or the store panics: later
+/// requests would wait in it for ever.
+struct Leaving<'a> {
+    inner: &'a Inner,
+    key: &'a RecordKey,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner).remove(self.key);
+        }
+    }
+}
+
 /// A request that waits for its turn, its answer's type forgotten.
 trait Job: Send {
+    /// Whether nobody waits for its answer any more.
+    fn is_abandoned(&self) -> bool;
+
     /// Decides on this record; adds the revocations that follow.
     fn decide(
         &mut self,
@@ -214,6 +267,10 @@ where
     A: Send + 'static,
     T: FnMut(Option<&SubjectRecord>) -> Decision<A> + Send,
 {
+    fn is_abandoned(&self) -> bool {
+        self.done.is_closed()
+    }
+
     fn decide(
         &mut self,
         record: Option<&SubjectRecord>,

@@ -145,6 +145,11 @@ impl RevocationIndex {
         of_client.into_iter().chain(wide.realms.get(realm)).map(|cut_off| cut_off.at).max()
     }
 
+    /// How many partitions the log has.
+    pub fn partitions(&self) -> usize {
+        read(&self.heads).len()
+    }
+
     /// Whether every partition's log has been read once. Before that, silence proves nothing.
     pub fn is_complete(&self) -> bool {
         read(&self.heads).iter().all(Option::is_some)

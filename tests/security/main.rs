@@ -1,9 +1,10 @@
-//! Attacks, one file a family, and the test vectors of others. All through the public API.
-#![allow(clippy::unwrap_used)]
+//! Attacks and faults, one file a family, and the test vectors of others. All through the public API.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
 mod forge;
 mod layers;
 mod oracle;
 mod stale_cache;
+mod store_faults;
 mod vectors;

@@ -1,0 +1,125 @@
+//! An authority of its own for each case, over a store in memory that fails on demand. Nobody follows
+//! the revocation log here: what an instance knows when it has answered must not depend on that.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
+use token_authority::authority::issue_token::{IssueKind, IssueToken, request_id};
+use token_authority::authority::ports::{Clock, LogUpdate, Store};
+use token_authority::authority::refresh_token::RefreshToken;
+use token_authority::authority::{Authority, Error, IssuedTokens, Parts, Realm};
+use token_authority::domain::algorithm::Algorithm;
+use token_authority::domain::ids::{Audience, ClientId, DeviceId, Sid, Subject};
+use token_authority::domain::policy::{Lifetime, RealmPolicy};
+use token_authority::domain::revocation::{Position, RevocationScope};
+use token_authority::domain::session::Device;
+use token_authority::domain::time::Timestamp;
+use token_authority::signing::Signer;
+use token_authority::store::embedded::{EmbeddedStore, Limits};
+use token_authority::system::SystemEntropy;
+use token_authority::tasks::Tasks;
+use token_authority::verify::Verifier;
+use token_authority::verify::keys::{Issuers, KeySet};
+use token_authority::verify::revocations::RevocationIndex;
+
+use super::faulty_store::FaultyStore;
+use crate::forge::realm;
+
+#[derive(Debug)]
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000)
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) authority: Arc<Authority>,
+}
+
+pub(crate) fn subject(name: &str) -> Subject {
+    Subject::parse(name).unwrap()
+}
+
+pub(crate) fn login(name: &str, device: &str, kind: IssueKind) -> IssueToken {
+    IssueToken {
+        subject: subject(name),
+        client: Some(ClientId::parse(if name == "bob" { "other" } else { "app" }).unwrap()),
+        audience: Vec::new(),
+        scope: Vec::new(),
+        claims: Map::new(),
+        device: Device { id: Some(DeviceId::parse(device).unwrap()), ..Device::default() },
+        lifetime: Lifetime::Standard,
+        confirmation: None,
+        kind,
+        request_id: Some(request_id(&format!("{name} on {device}"), b"")),
+    }
+}
+
+pub(crate) fn sid(tokens: &IssuedTokens) -> Sid {
+    tokens.grant.access.session.unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let (clock, entropy) = (Arc::new(Noon), Arc::new(SystemEntropy));
+        let backend = redb::backends::InMemoryBackend::new();
+        let embedded = EmbeddedStore::open_with(backend, &Limits::default(), clock.clone(), entropy.clone()).unwrap();
+        let store = FaultyStore::over(Arc::new(embedded));
+        let mut policy = RealmPolicy::permissive(realm("web"), Audience::parse("api").unwrap(), None);
+        policy.algorithm = Algorithm::EdDsa;
+        let realm = Realm::open(policy, "https://issuer.example", &*store, &*clock, &*entropy).await.unwrap();
+        let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
+        let signer = Arc::new(Signer::new().unwrap());
+        issuers.set(realm.policy.realm.clone(), realm.issuers.iter().map(ToString::to_string));
+        for (number, key) in &realm.keys {
+            keys.install(key.verify_key(realm.policy.realm.clone()).unwrap()).unwrap();
+            signer.install(realm.policy.realm.clone(), *number, key.clone());
+        }
+        let index = Arc::new(RevocationIndex::new(1));
+        let head = Position { partition: 0, number: 1, tag: 0 };
+        index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
+        let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
+        let (realms, tasks) = (vec![realm], Tasks::default());
+        let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy };
+        Self { store, authority: Arc::new(Authority::new(parts)) }
+    }
+
+    pub(crate) async fn login(&self, name: &str, device: &str) -> IssuedTokens {
+        self.authority.issue_token("web", login(name, device, IssueKind::Session)).await.unwrap()
+    }
+
+    pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, Error> {
+        let refresh_token = refresh_token.to_owned();
+        let (scope, audience) = (Vec::new(), Vec::new());
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        self.authority.refresh_token("web", request).await
+    }
+
+    pub(crate) async fn introspect(&self, token: &str, consistency: Consistency) -> Result<Option<Active>, Error> {
+        let (token, required_scope) = (token.to_owned(), Vec::new());
+        let request = IntrospectToken { token, required_audience: None, required_scope, consistency };
+        Ok(self.authority.introspect_token("web", &request).await?.active)
+    }
+
+    /// As this instance answers by default: from memory.
+    pub(crate) async fn active(&self, token: &str) -> bool {
+        self.introspect(token, Consistency::MinimizeLatency).await.unwrap().is_some()
+    }
+
+    /// As the record says.
+    pub(crate) async fn recorded(&self, token: &str) -> bool {
+        self.introspect(token, Consistency::FullyConsistent).await.unwrap().is_some()
+    }
+
+    /// How many entries the log has about a session.
+    pub(crate) async fn entries(&self, sid: Sid) -> usize {
+        let LogUpdate::Snapshot { entries, .. } = self.store.follow().await.unwrap().recv().await.unwrap() else {
+            panic!("the first update is a snapshot");
+        };
+        entries.iter().filter(|entry| entry.scope == RevocationScope::Session(sid.session)).count()
+    }
+}
