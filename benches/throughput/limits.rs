@@ -67,7 +67,7 @@ fn total(done: u32, start: Instant, before: Option<Duration>) -> Measured {
 
 /// Commits records from as many tasks as there are callers, each its own and one at a time.
 pub(crate) async fn commit(directory: &Path, time: Duration) -> Result<Measured, Failure> {
-    let store = Arc::new(EmbeddedStore::open(directory, Arc::new(SystemClock), Arc::new(SystemEntropy))?);
+    let store = Arc::new(EmbeddedStore::open(directory, Arc::new(SystemClock::default()), Arc::new(SystemEntropy))?);
     let before = process::cpu(std::process::id());
     let start = Instant::now();
     let mut working = JoinSet::new();

@@ -1,53 +1,82 @@
 //! `RevokeClient` and `RevokeRealm`: everything issued until now ends. The cut-off is a time, not a
 //! list: it costs the same for one session and for a million.
 
+use tokio::sync::oneshot;
+
 use crate::domain::fact::ENTRY_SLACK;
-use crate::domain::ids::ClientId;
+use crate::domain::ids::{ClientId, RealmName};
 use crate::domain::policy::MAX_SESSION_LIFETIME;
 use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
-use super::ports::{Commit, Outcome, RecordKey, Version};
+use super::ports::{Clock, Commit, Entropy, Outcome, RecordKey, Store, Version};
 use super::sending::send;
-use super::{Authority, Error, Realm, audit};
+use super::{Authority, Error, audit};
+
+/// How often a commit that lost a race is made anew.
+const MAX_CONFLICTS: usize = 16;
 
 impl Authority {
     /// Ends every session and token of a client issued until now.
     pub async fn revoke_client(&self, realm: &str, client: ClientId) -> Result<Revision, Error> {
-        let realm = self.realm(realm)?;
-        self.cut_off(&realm, |now| RevocationScope::Client(realm.policy.realm.clone(), client.clone(), now)).await
+        let name = self.realm(realm)?.policy.realm.clone();
+        self.cut_off(name.clone(), move |now| RevocationScope::Client(name.clone(), client.clone(), now)).await
     }
 
     /// Ends every session and token of a realm issued until now.
     pub async fn revoke_realm(&self, realm: &str) -> Result<Revision, Error> {
-        let realm = self.realm(realm)?;
-        self.cut_off(&realm, |now| RevocationScope::Realm(realm.policy.realm.clone(), now)).await
+        let name = self.realm(realm)?.policy.realm.clone();
+        self.cut_off(name.clone(), move |now| RevocationScope::Realm(name.clone(), now)).await
     }
 
-    /// Appends the entry with a commit of the realm's record, unchanged.
-    async fn cut_off(&self, realm: &Realm, scope: impl Fn(Timestamp) -> RevocationScope) -> Result<Revision, Error> {
-        let key = RecordKey::realm(realm.policy.realm.clone());
-        for _ in 0..16 {
-            let stored = self.store.load(&key).await?.ok_or_else(|| Error::internal("the realm's record is gone"))?;
-            let now = self.now();
-            // Sessions opened before can be refreshed for as long as any lives.
-            let entry = RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK };
-            let mut id = [0; 16];
-            self.entropy.fill(&mut id);
-            let commit = Commit {
-                id: Version(id),
-                key: key.clone(),
-                expected: Some(stored.version),
-                bytes: stored.bytes,
-                expires: None,
-                revocations: vec![entry.clone()],
-            };
-            if let Outcome::Committed(revision) = send(&*self.store, &commit).await.outcome? {
-                self.index.insert(&entry);
+    /// Goes on if the caller goes away: what is in the log has to be in the index and in the audit too.
+    async fn cut_off(
+        &self,
+        realm: RealmName,
+        scope: impl Fn(Timestamp) -> RevocationScope + Send + 'static,
+    ) -> Result<Revision, Error> {
+        let (store, index) = (self.store.clone(), self.index.clone());
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let (done, outcome) = oneshot::channel();
+        self.tasks.spawn(async move {
+            let appended = append(&*store, &*clock, &*entropy, &RecordKey::realm(realm), scope).await;
+            let answer = appended.map(|(entry, revision)| {
+                index.insert(&entry);
                 audit::cut_off(&entry.scope);
-                return Ok(revision);
-            }
-        }
-        Err(Error::Overloaded)
+                revision
+            });
+            let _ = done.send(answer);
+        });
+        outcome.await.map_err(|_| Error::internal("the task of a cut-off ended early"))?
     }
+}
+
+/// Appends the entry with a commit of the realm's record, unchanged.
+async fn append(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+    key: &RecordKey,
+    scope: impl Fn(Timestamp) -> RevocationScope,
+) -> Result<(RevocationEntry, Revision), Error> {
+    for _ in 0..MAX_CONFLICTS {
+        let stored = store.load(key).await?.ok_or_else(|| Error::internal("the realm's record is gone"))?;
+        let now = clock.now();
+        // Sessions opened before can be refreshed for as long as any lives.
+        let entry = RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK };
+        let mut id = [0; 16];
+        entropy.fill(&mut id);
+        let commit = Commit {
+            id: Version(id),
+            key: key.clone(),
+            expected: Some(stored.version),
+            bytes: stored.bytes,
+            expires: None,
+            revocations: vec![entry.clone()],
+        };
+        if let Outcome::Committed(revision) = send(store, &commit).await.outcome? {
+            return Ok((entry, revision));
+        }
+    }
+    Err(Error::Overloaded)
 }

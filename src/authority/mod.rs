@@ -40,6 +40,7 @@ pub struct Authority {
     realms: HashMap<RealmName, Arc<Realm>>,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
+    tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
@@ -84,8 +85,8 @@ impl Authority {
     pub fn new(parts: Parts) -> Self {
         let Parts { realms, store, tasks, signer, verifier, index, clock, entropy } = parts;
         let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
-        let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks);
-        Self { realms, store, subjects, signer, verifier, index, clock, entropy }
+        let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
+        Self { realms, store, subjects, tasks, signer, verifier, index, clock, entropy }
     }
 
     /// The realm of a request; empty means `default`.
@@ -140,7 +141,7 @@ impl Authority {
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })
     }
 
-    /// Runs a transition, and tells what happened.
+    /// Runs a transition on a subject's record.
     async fn change<A: Send + 'static>(
         &self,
         realm: &Arc<Realm>,
@@ -166,9 +167,7 @@ impl Authority {
             };
             transition(record, &context)
         };
-        let committed = self.subjects.change(realm.record_key(place), place.subject, change).await?;
-        audit::committed(&realm.policy.realm, &committed);
-        Ok(committed)
+        self.subjects.change(realm.record_key(place), place.subject, change).await
     }
 }
 

@@ -10,12 +10,13 @@ use tokio::sync::oneshot;
 use crate::domain::fact::Fact;
 use crate::domain::ids::SubjectKey;
 use crate::domain::refusal::Refusal;
-use crate::domain::revocation::Revision;
+use crate::domain::revocation::{Revision, RevocationEntry};
 use crate::domain::subject::SubjectRecord;
 use crate::domain::transition::Decision;
 use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
 
+use super::audit;
 use super::error::Error;
 use super::persisted;
 use super::ports::{Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Version};
@@ -133,7 +134,7 @@ impl Inner {
     async fn fold(&self, key: &RecordKey, mut jobs: Vec<Box<dyn Job>>) {
         let outcome = self.commit_all(key, &mut jobs).await;
         for job in jobs {
-            job.finish(outcome.clone());
+            job.finish(key, outcome.clone());
         }
     }
 
@@ -242,11 +243,12 @@ trait Job: Send {
     fn decide(
         &mut self,
         record: Option<&SubjectRecord>,
-        revocations: &mut Vec<crate::domain::revocation::RevocationEntry>,
+        revocations: &mut Vec<RevocationEntry>,
     ) -> Option<SubjectRecord>;
 
-    /// Tells the one who waits.
-    fn finish(self: Box<Self>, outcome: Result<Option<Revision>, Error>);
+    /// Writes down what happened, and tells the one who waits. In this order and here, since whoever
+    /// waits may go away, and must not take the evidence along.
+    fn finish(self: Box<Self>, key: &RecordKey, outcome: Result<Option<Revision>, Error>);
 }
 
 struct Waiting<A, T> {
@@ -274,7 +276,7 @@ where
     fn decide(
         &mut self,
         record: Option<&SubjectRecord>,
-        revocations: &mut Vec<crate::domain::revocation::RevocationEntry>,
+        revocations: &mut Vec<RevocationEntry>,
     ) -> Option<SubjectRecord> {
         let Decision { answer, record, facts } = (self.transition)(record);
         revocations.extend(facts.iter().filter_map(|fact| fact.revocation(self.subject)));
@@ -283,14 +285,18 @@ where
         record
     }
 
-    fn finish(self: Box<Self>, outcome: Result<Option<Revision>, Error>) {
+    fn finish(self: Box<Self>, key: &RecordKey, outcome: Result<Option<Revision>, Error>) {
         let Some((answer, facts, written)) = self.decision else {
             let error = outcome.err().unwrap_or_else(|| Error::internal("a transition did not run"));
             let _ = self.done.send(Err(error));
             return;
         };
         let revision = |revision: Option<Revision>| revision.filter(|_| written == Written::Yes);
-        let _ = self.done.send(outcome.map(|committed| Committed { answer, facts, revision: revision(committed) }));
+        let committed = outcome.map(|committed| Committed { answer, facts, revision: revision(committed) });
+        if let (Some(realm), Ok(committed)) = (key.realm_name(), &committed) {
+            audit::committed(realm, committed);
+        }
+        let _ = self.done.send(committed);
     }
 }
 

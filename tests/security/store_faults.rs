@@ -171,7 +171,7 @@ impl Case {
     /// What must hold once the operation has succeeded.
     async fn is_done(&self, first: Option<IssuedTokens>, last: Option<IssuedTokens>) {
         let world = &self.world;
-        let generation = |tokens: &IssuedTokens| tokens.grant.refresh.as_ref().map(|(token, _)| token.generation);
+        let generation = |tokens: &IssuedTokens| tokens.grant.refresh.as_ref().map(|refresh| refresh.token.generation);
         if let (Some(first), Some(last)) = (&first, &last) {
             assert_eq!((&first.access_token, &first.refresh_token), (&last.access_token, &last.refresh_token));
         }
