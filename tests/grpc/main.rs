@@ -7,5 +7,6 @@ mod foreign_clients;
 mod policy;
 mod server_process;
 mod session_service;
+mod shutdown;
 mod test_server;
 mod token_service;
