@@ -10,6 +10,7 @@ mod leaks;
 mod policy;
 mod server_process;
 mod session_service;
+mod shutdown;
 mod test_server;
 mod token_service;
 mod traces;
