@@ -35,6 +35,8 @@ use crate::{grpc, http, proto};
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long a connection is used before its client is asked for a new one.
+const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 /// Memory for verified tokens.
 const CACHE_BYTES: usize = 64 << 20;
 /// How often expired revocations are forgotten.
@@ -131,6 +133,9 @@ impl Server {
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let authority = Arc::new(assemble(realms, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
 
+        // Nobody knows what was revoked before.
+        index.complete().await;
+
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
@@ -141,8 +146,11 @@ impl Server {
             .max_concurrent_streams(256)
             .http2_max_header_list_size(16 * 1024)
             .http2_max_pending_accept_reset_streams(Some(32))
+            .http2_max_local_error_reset_streams(Some(64))
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+            // Clients come back to another instance behind a balancer of connections.
+            .max_connection_age(CONNECTION_AGE)
             // What a call passes, from the outside in. Traced first, so that refused calls are too.
             .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
             .layer(grpc::limits::Limits::default())
@@ -164,7 +172,6 @@ impl Server {
             tasks.spawn_edge("grpc", async move { grpc_edge.await.map_err(|error| error.to_string()) }),
             tasks.spawn_edge("http", async move { http_edge.await.map_err(|error| error.to_string()) }),
         ];
-        index.complete().await;
         health.check(&watched).await;
         let watching = health.clone();
         tasks.spawn_until_stopped(async move { watching.watch(&watched).await });
