@@ -22,6 +22,7 @@ use token_authority::store::sealing::SealedStore;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use super::redis_fleet::RedisFleet;
 use super::redis_server::RedisServer;
 
 pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_780_000_000_000);
@@ -151,6 +152,13 @@ impl Bench {
         let clock = TurnedClock::at(NOON);
         let store = open_redis(Topology::Standalone, &server.url("suite"), &clock).await;
         Self { store: Arc::new(store), clock, _below: Box::new(server) }
+    }
+
+    pub(crate) async fn redis_sentinel() -> Self {
+        let fleet = RedisFleet::sentinel().await;
+        let clock = TurnedClock::at(NOON);
+        let store = open_redis(Topology::Sentinel, &fleet.url("suite"), &clock).await;
+        Self { store: Arc::new(store), clock, _below: Box::new(fleet) }
     }
 
     /// The same store, sealed.

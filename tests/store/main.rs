@@ -8,6 +8,8 @@ mod key_file;
 mod lock;
 mod power_cut;
 mod redis;
+mod redis_failover;
+mod redis_fleet;
 mod redis_server;
 mod sealed;
 
@@ -31,6 +33,7 @@ mod suite {
         embedded => Bench::embedded(),
         embedded_sealed => async { Bench::embedded().await.sealed().await },
         redis => Bench::redis(),
+        redis_sentinel => Bench::redis_sentinel(),
         redis_sealed => async { Bench::redis().await.sealed().await },
     }
 }

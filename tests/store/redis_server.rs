@@ -41,6 +41,15 @@ impl RedisServer {
     /// With options of the test's choice.
     pub(crate) async fn start_with(options: &[&str]) -> Self {
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        Self::launch(options, spawn).await
+    }
+
+    /// A Sentinel that watches over the primary `main` on this port, with a quorum of two.
+    pub(crate) async fn start_sentinel(primary: u16) -> Self {
+        Self::launch(vec![primary.to_string()], spawn_sentinel).await
+    }
+
+    async fn launch(options: Vec<String>, spawn: fn(u16, &Path, &[String]) -> Child) -> Self {
         loop {
             // Somebody else may take the port before the server does; it then ends, and another is tried.
             let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("its address").port();
@@ -143,6 +152,27 @@ fn spawn(port: u16, directory: &Path, options: &[String]) -> Child {
         .arg("--dir")
         .arg(directory)
         .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server can be started: `make test` installs it")
+}
+
+fn spawn_sentinel(port: u16, directory: &Path, primary: &[String]) -> Child {
+    let file = directory.join("sentinel.conf");
+    let lines = [
+        format!("port {port}"),
+        "bind 127.0.0.1".to_owned(),
+        format!("dir {}", directory.display()),
+        format!("sentinel monitor main 127.0.0.1 {} 2", primary[0]),
+        "sentinel down-after-milliseconds main 1000".to_owned(),
+        "sentinel failover-timeout main 5000".to_owned(),
+    ];
+    std::fs::write(&file, lines.join("\n")).expect("a configuration");
+    Command::new("redis-server")
+        .arg(&file)
+        .arg("--sentinel")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
