@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +12,17 @@ use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
-use crate::authority::ports::{Clock, Entropy, LogUpdate, Store};
+use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, CreateKey, Exposure, StoreUrl};
+use crate::config::{Config, CreateKey, Exposure};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::signing::Signer;
-use crate::store::embedded::{EmbeddedStore, OpenError};
+use crate::store::embedded;
 use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
+use crate::store::redis;
 use crate::store::sealing::SealedStore;
 use crate::store::vault::{self, VaultError};
 use crate::system::{SystemClock, SystemEntropy};
@@ -32,6 +32,10 @@ use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
+
+mod store;
+
+use store::OpenStore;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -70,16 +74,23 @@ pub enum StartError {
     },
     /// The embedded store.
     #[error(transparent)]
-    Embedded(#[from] OpenError),
+    Embedded(#[from] embedded::OpenError),
+    /// The store in Redis.
+    #[error(transparent)]
+    Redis(#[from] redis::OpenError),
     /// The key-encryption key.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),
     /// The seal.
     #[error(transparent)]
     Vault(#[from] VaultError),
-    /// A store of another kind.
-    #[error("--store {0}: this version has the embedded store only: use embedded:DIR")]
-    UnsupportedStore(String),
+    /// A store that has no directory to keep the key in.
+    #[error(
+        "--store {0} needs --key-file: the key that encrypts the store is never kept in Redis. Name a file of mode \
+         0600 with 32 random bytes (openssl rand -hex 32), the same for each server on this store; with --dev it is \
+         made if it is missing"
+    )]
+    NoKeyFile(String),
     /// A realm's record.
     #[error("realm {realm}: {source}")]
     Realm {
@@ -101,7 +112,7 @@ pub struct Server {
     health: Health,
     edges: Vec<JoinHandle<()>>,
     tasks: Tasks,
-    store: Arc<EmbeddedStore>,
+    store: OpenStore,
 }
 
 impl Server {
@@ -121,13 +132,12 @@ impl Server {
         let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
-        let (embedded, own_key_file) = open_store(&config.store, &clock, &entropy)?;
-        let store: Arc<dyn Store> = embedded.clone();
-        let key = key_encryption_key(&config, own_key_file, &*store, &*entropy).await?;
-        let store: Arc<dyn Store> = Arc::new(SealedStore::open(store, &[key], &*entropy).await?);
+        let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
+        let key = key_encryption_key(&config, &opened, &*entropy).await?;
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
 
         let tasks = Tasks::default();
-        let index = Arc::new(RevocationIndex::new(1));
+        let index = Arc::new(RevocationIndex::new(store.partitions()));
         follow(&tasks, store.clone(), index.clone(), clock.clone());
         let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
@@ -135,6 +145,7 @@ impl Server {
 
         // Nobody knows what was revoked before.
         index.complete().await;
+        info!(entries = index.len(), "revocation log read");
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
@@ -175,7 +186,7 @@ impl Server {
         health.check(&watched).await;
         let watching = health.clone();
         tasks.spawn_until_stopped(async move { watching.watch(&watched).await });
-        Ok(Self { grpc: grpc_address, http: http_address, stop, health, edges, tasks, store: embedded })
+        Ok(Self { grpc: grpc_address, http: http_address, stop, health, edges, tasks, store: opened })
     }
 
     /// Where gRPC listens.
@@ -223,8 +234,7 @@ impl Server {
         if tokio::time::timeout(Duration::from_secs(2), self.tasks.finished()).await.is_err() {
             warn!("some work did not finish in time");
         }
-        let store = self.store;
-        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        self.store.close().await;
     }
 }
 
@@ -250,31 +260,21 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
-fn open_store(
-    url: &StoreUrl,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<(Arc<EmbeddedStore>, PathBuf), StartError> {
-    let StoreUrl::Embedded(directory) = url else {
-        return Err(StartError::UnsupportedStore(url.to_string()));
-    };
-    let store = EmbeddedStore::open(directory, clock.clone(), entropy.clone())?;
-    Ok((Arc::new(store), directory.join("kek")))
-}
-
 /// From the named file, or from the store's own, which is made with the store.
 async fn key_encryption_key(
     config: &Config,
-    own_file: PathBuf,
-    store: &dyn Store,
+    opened: &OpenStore,
     entropy: &dyn Entropy,
 ) -> Result<KeyEncryptionKey, StartError> {
     let file = match (&config.encryption_key_file, config.create_key) {
         (Some(file), CreateKey::Never) => return Ok(KeyEncryptionKey::load(file)?),
         (Some(file), CreateKey::IfMissing) => file.clone(),
-        (None, _) => own_file,
+        (None, _) => {
+            let own = opened.own_key_file();
+            own.ok_or_else(|| StartError::NoKeyFile(config.store.to_string()))?
+        }
     };
-    let (key, created) = vault::key_for(store, &file, entropy).await?;
+    let (key, created) = vault::key_for(&*opened.store(), &file, entropy).await?;
     if created == Created::New {
         warn!(
             file = %file.display(),
@@ -340,7 +340,7 @@ fn follow(tasks: &Tasks, store: Arc<dyn Store>, index: Arc<RevocationIndex>, clo
             match store.follow().await {
                 Ok(mut updates) => {
                     while let Some(update) = updates.recv().await {
-                        apply(&index, &update);
+                        index.apply(&update);
                     }
                 }
                 Err(error) => warn!(%error, "the revocation log can't be followed"),
@@ -348,11 +348,4 @@ fn follow(tasks: &Tasks, store: Arc<dyn Store>, index: Arc<RevocationIndex>, clo
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     });
-}
-
-fn apply(index: &RevocationIndex, update: &LogUpdate) {
-    index.apply(update);
-    if let LogUpdate::Snapshot { entries, .. } = update {
-        info!(entries = entries.len(), "revocation log read");
-    }
 }

@@ -78,6 +78,11 @@ impl RecordKey {
         self.realm.as_ref()
     }
 
+    /// Which of its kind and realm; zeros where there is only one.
+    pub fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
     /// The key as bytes: kind, id, realm. Unambiguous, since kind and id have fixed lengths.
     pub fn to_bytes(&self) -> Vec<u8> {
         let realm = self.realm.as_ref().map_or("", RealmName::as_str);
@@ -163,6 +168,9 @@ pub enum StoreError {
 /// A store: it commits, and knows nothing of tokens.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Into how many logs of their own its revocations are split; fixed for the store's life.
+    fn partitions(&self) -> u16;
+
     /// Reads one record.
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError>;
 
@@ -170,7 +178,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError>;
 
     /// Follows the revocation log: a snapshot of each partition, then what is added. The follower
-    /// never loses an entry: if it lags too far, it gets a new snapshot.
+    /// never loses an entry: after any doubt about a partition, it gets a new snapshot of it.
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError>;
 
     /// Whether the store can serve now; the error says why not.

@@ -8,7 +8,9 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::app::Server;
-use crate::config::{self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreUrl, TraceRatio};
+use crate::config::{
+    self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreSafety, StoreUrl, TraceRatio,
+};
 use crate::domain::ids::RealmName;
 use crate::telemetry::Telemetry;
 
@@ -30,10 +32,13 @@ pub(super) struct Serve {
     /// URL under which clients reach the HTTP side: the issuer [default: http:// and that address]
     #[arg(long, value_name = "URL", value_parser = config::public_url_flag)]
     public_url: Option<String>,
-    /// Where the store is: embedded:DIR [default: embedded:./data]
+    /// Where the store is: embedded:DIR, or a Redis (redis://HOST:PORT, …) [default: embedded:./data]
     #[arg(long, value_name = "URL")]
     store: Option<StoreUrl>,
-    /// File with the key-encryption key [default: `kek` in the embedded store's directory]
+    /// Start on a Redis that evicts, has no AOF, is too old or whose clock is wrong
+    #[arg(long)]
+    accept_unsafe_store: bool,
+    /// File with the key-encryption key [default: `kek` in the embedded store's directory; Redis needs one]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Make the key file if it is missing
@@ -84,6 +89,7 @@ impl From<Serve> for Flags {
             public_url: serve.public_url,
             exposure: serve.insecure.then_some(Exposure::Insecure),
             store: serve.store,
+            store_safety: serve.accept_unsafe_store.then_some(StoreSafety::Waived),
             encryption_key_file: serve.key_file,
             create_key: if serve.dev { CreateKey::IfMissing } else { CreateKey::Never },
             realms: serve.realms,

@@ -49,6 +49,8 @@ pub struct Config {
     pub exposure: Exposure,
     /// Where sessions, keys and revocations are.
     pub store: StoreUrl,
+    /// What to do with a Redis that may lose what it acknowledged.
+    pub store_safety: StoreSafety,
     /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
     pub encryption_key_file: Option<PathBuf>,
     /// What to do when that file is missing.
@@ -69,6 +71,16 @@ pub enum Exposure {
     LoopbackOnly,
     /// Whoever the network lets through: the operator said `--insecure`.
     Insecure,
+}
+
+/// What to do with a Redis that may lose what it acknowledged, or whose clock is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreSafety {
+    /// Refuse to start.
+    #[default]
+    Required,
+    /// Start, with a warning: the operator said `--accept-unsafe-store`.
+    Waived,
 }
 
 /// What to do when the named key file is missing.
@@ -115,6 +127,8 @@ pub struct Flags {
     pub exposure: Option<Exposure>,
     /// `--store`
     pub store: Option<StoreUrl>,
+    /// `--accept-unsafe-store`
+    pub store_safety: Option<StoreSafety>,
     /// `--key-file`
     pub encryption_key_file: Option<PathBuf>,
     /// `--dev`
@@ -139,6 +153,7 @@ impl Default for Config {
             public_url: None,
             exposure: Exposure::default(),
             store: StoreUrl::Embedded(PathBuf::from("./data")),
+            store_safety: StoreSafety::default(),
             encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
@@ -169,6 +184,8 @@ impl Config {
             layers.read("server", "public_url", value::public_url).or_flag(flags.public_url, "--public-url");
         let exposure = layers.read("server", "insecure", value::exposure).or_flag(flags.exposure, "--insecure");
         let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
+        let safety = layers.read("store", "accept_unsafe", value::store_safety);
+        let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
         let key = layers.read("keys", "encryption_key_file", value::path);
         let key = key.or_flag(flags.encryption_key_file, "--key-file");
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
@@ -193,6 +210,7 @@ impl Config {
             public_url: public_url.value,
             exposure,
             store: store.value.unwrap_or(default.store),
+            store_safety: safety.value.unwrap_or_default(),
             encryption_key_file: key.value,
             create_key: flags.create_key,
             realms,

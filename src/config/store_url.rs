@@ -1,5 +1,4 @@
-//! Where the store is. Parses every kind that the command line names; which of them this version can
-//! open is the server's business.
+//! Where the store is. Tells the kinds apart; the rest of a Redis URL is for the store to parse.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -41,14 +40,15 @@ impl StoreUrl {
             return if directory.is_empty() { Err(InvalidStoreUrl) } else { Ok(Self::Embedded(directory.into())) };
         }
         let (scheme, rest) = text.split_once("://").ok_or(InvalidStoreUrl)?;
-        if rest.is_empty() || rest.starts_with('/') || rest.contains(char::is_whitespace) {
+        let socket = scheme.ends_with("+unix");
+        if rest.is_empty() || rest.starts_with('/') != socket || rest.contains(char::is_whitespace) {
             return Err(InvalidStoreUrl);
         }
         let url = RedisUrl(text.to_owned());
         match scheme {
-            "redis" => Ok(Self::Redis(url)),
-            "redis-cluster" => Ok(Self::RedisCluster(url)),
-            "redis-sentinel" => Ok(Self::RedisSentinel(url)),
+            "redis" | "rediss" | "redis+unix" => Ok(Self::Redis(url)),
+            "redis-cluster" | "rediss-cluster" => Ok(Self::RedisCluster(url)),
+            "redis-sentinel" | "rediss-sentinel" => Ok(Self::RedisSentinel(url)),
             _ => Err(InvalidStoreUrl),
         }
     }
@@ -100,6 +100,8 @@ mod tests {
             ("embedded:./data", "embedded:./data"),
             ("redis://localhost:6379/1", "redis://localhost:6379/1"),
             ("redis://user:p@ss@localhost:6379", "redis://***@localhost:6379"),
+            ("rediss://user:p@ss@localhost", "rediss://***@localhost"),
+            ("redis+unix:///run/redis.sock?db=1", "redis+unix:///run/redis.sock"),
             ("redis-cluster://:pass@a:1,b:2?password=x", "redis-cluster://***@a:1,b:2"),
             ("redis-sentinel://a:26379,b:26379/main", "redis-sentinel://a:26379,b:26379/main"),
         ] {
@@ -107,7 +109,7 @@ mod tests {
             assert_eq!(store.to_string(), shown);
             assert!(!format!("{store:?}").contains("ss@"), "{store:?}");
         }
-        for text in ["", "data", "embedded:", "redis:", "redis://", "redis:///1", "rediss://a", "redis://a b"] {
+        for text in ["", "data", "embedded:", "redis:", "redis://", "redis:///1", "redis+unix://a", "redis://a b"] {
             assert_eq!(StoreUrl::parse(text), Err(InvalidStoreUrl), "{text}");
         }
     }

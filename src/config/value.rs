@@ -10,7 +10,7 @@ use http::Uri;
 
 use super::document::Raw;
 use super::store_url::StoreUrl;
-use super::{Exposure, LogFormat};
+use super::{Exposure, LogFormat, StoreSafety};
 
 /// The value as far as a message may repeat it.
 impl fmt::Display for Raw {
@@ -103,11 +103,20 @@ fn checked_public_url(text: &str) -> Option<String> {
 
 /// Parses a yes or no, where yes is `--insecure`.
 pub(super) fn exposure(raw: &Raw) -> Result<Exposure, String> {
+    yes_or_no(raw, Exposure::Insecure, Exposure::LoopbackOnly)
+}
+
+/// Parses a yes or no, where yes is `--accept-unsafe-store`.
+pub(super) fn store_safety(raw: &Raw) -> Result<StoreSafety, String> {
+    yes_or_no(raw, StoreSafety::Waived, StoreSafety::Required)
+}
+
+fn yes_or_no<T>(raw: &Raw, yes: T, no: T) -> Result<T, String> {
     match raw {
-        Raw::Boolean(false) => Ok(Exposure::LoopbackOnly),
-        Raw::Boolean(true) => Ok(Exposure::Insecure),
-        Raw::Word(word) if word == "false" => Ok(Exposure::LoopbackOnly),
-        Raw::Word(word) if word == "true" => Ok(Exposure::Insecure),
+        Raw::Boolean(false) => Ok(no),
+        Raw::Boolean(true) => Ok(yes),
+        Raw::Word(word) if word == "false" => Ok(no),
+        Raw::Word(word) if word == "true" => Ok(yes),
         _ => Err("must be true or false".to_owned()),
     }
 }

@@ -4,5 +4,6 @@
 pub mod embedded;
 pub mod key_encryption_key;
 pub mod log_entry;
+pub mod redis;
 pub mod sealing;
 pub mod vault;

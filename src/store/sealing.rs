@@ -98,6 +98,10 @@ fn refuse_vault(key: &RecordKey) -> Result<(), StoreError> {
 
 #[async_trait]
 impl Store for SealedStore {
+    fn partitions(&self) -> u16 {
+        self.inner.partitions()
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         refuse_vault(key)?;
         self.inner.load(key).await?.map(|stored| self.unseal(key, stored)).transpose()

@@ -190,7 +190,7 @@ fn what_cannot_be_served_is_1_and_names_the_flag() {
         (["--grpc", "0.0.0.0:0"], "--insecure"),
         (["--http", "[::]:0"], "--http: [::]:0 is reachable from other machines"),
         (["--grpc", taken.as_str()], taken.as_str()),
-        (["--store", "redis://:secret@127.0.0.1:1"], "embedded"),
+        (["--store", "redis://:secret@127.0.0.1:1"], "--key-file"),
         (["--config", "/nowhere.toml"], "/nowhere.toml"),
         (["--realms", "/nowhere"], "--realms: /nowhere"),
         (["--key-file", "/nowhere/kek"], "/nowhere/kek"),

@@ -1,11 +1,11 @@
 //! A server in this process, on free ports, a store of its own and a clock that the test turns.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use token_authority::app::Server;
 use token_authority::authority::ports::Clock;
 use token_authority::config::Config;
@@ -18,6 +18,8 @@ use token_authority::system::SystemEntropy;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+
+use crate::backend::Backend;
 
 /// A clock that stands until it is turned.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub(crate) struct TestServer {
     pub(crate) sessions: SessionServiceClient<Channel>,
     server: Option<Server>,
     clock: Arc<TurnableClock>,
-    directory: Arc<TempDir>,
+    backend: Arc<Backend>,
 }
 
 impl TestServer {
@@ -46,9 +48,9 @@ impl TestServer {
 
     /// With the default realm's policy changed.
     pub(crate) async fn start_with(change: impl FnOnce(&mut RealmPolicy)) -> Self {
-        let directory = Arc::new(TempDir::new().expect("a directory"));
+        let backend = Arc::new(Backend::start().await);
         let clock = Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000)));
-        Self::open(directory, clock, change).await
+        Self::open(backend, clock, |config| change(config.realms.first_mut().expect("the default realm"))).await
     }
 
     /// Stops the server and starts another on the same store.
@@ -56,12 +58,20 @@ impl TestServer {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        Self::open(self.directory.clone(), self.clock.clone(), |_| {}).await
+        Self::open(self.backend.clone(), self.clock.clone(), |_| {}).await
     }
 
-    async fn open(directory: Arc<TempDir>, clock: Arc<TurnableClock>, change: impl FnOnce(&mut RealmPolicy)) -> Self {
-        let mut config = Config::on_free_ports(directory.path());
-        change(config.realms.first_mut().expect("the default realm"));
+    /// Starts another server on the same store, as the same issuer.
+    #[allow(dead_code, reason = "an embedded store is one server's")]
+    pub(crate) async fn beside(&self) -> Self {
+        let issuer = format!("http://{}", self.http());
+        Self::open(self.backend.clone(), self.clock.clone(), |config| config.public_url = Some(issuer)).await
+    }
+
+    async fn open(backend: Arc<Backend>, clock: Arc<TurnableClock>, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::on_free_ports(Path::new("unused"));
+        backend.configure(&mut config);
+        change(&mut config);
         let server = Server::start_with(config, clock.clone(), Arc::new(SystemEntropy)).await.expect("starts");
         let channel = Channel::from_shared(format!("http://{}", server.grpc_address())).expect("an address");
         let channel = channel.connect().await.expect("connects");
@@ -70,7 +80,7 @@ impl TestServer {
             sessions: SessionServiceClient::new(channel),
             server: Some(server),
             clock,
-            directory,
+            backend,
         }
     }
 

@@ -174,7 +174,7 @@ async fn opened_again_it_knows_all_and_counts_on_even_if_the_clock_went_back() {
     drop(store);
     let store = open(directory.path(), &TurnedClock::at(NOON - Duration::from_secs(3600)));
     let follower = Follower::of(&store).await;
-    assert_eq!(follower.head, Some(before));
+    assert_eq!(follower.head(0), Some(before));
     assert!(follower.known.contains(&first.revocations[0]));
     assert_eq!(store.load(&first.key).await.expect("an answer").expect("a record").version, first.id);
     let after = position(store.commit(&revoking(&fresh_key(), None, b"")).await);

@@ -1,14 +1,14 @@
 //! What the tests of the stores are made of: a clock to turn, repeatable randomness, commits, a
 //! follower that remembers.
 
-use std::collections::HashSet;
+use std::any::Any;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use tempfile::TempDir;
 use token_authority::authority::ports::{
     Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Version,
 };
@@ -17,9 +17,13 @@ use token_authority::domain::revocation::{Position, RevocationEntry, RevocationS
 use token_authority::domain::time::Timestamp;
 use token_authority::store::embedded::{EmbeddedStore, Limits};
 use token_authority::store::key_encryption_key::KeyEncryptionKey;
+use token_authority::store::redis::{RedisStore, Safety, Topology};
 use token_authority::store::sealing::SealedStore;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
+
+use super::redis_fleet::RedisFleet;
+use super::redis_server::RedisServer;
 
 pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_780_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -122,33 +126,56 @@ pub(crate) fn open(directory: &Path, clock: &Arc<TurnedClock>) -> EmbeddedStore 
     EmbeddedStore::open_limited(directory, &Limits::default(), clock.clone(), entropy).expect("an open store")
 }
 
+/// A store in Redis, whose clock is not the test's.
+pub(crate) async fn open_redis(topology: Topology, url: &str, clock: &Arc<TurnedClock>) -> RedisStore {
+    let entropy = SeededEntropy::named(url);
+    RedisStore::open(topology, url, Safety::Waived, clock.clone(), entropy).await.expect("an open store")
+}
+
 /// A store under test, and the clock that it reads.
 pub(crate) struct Bench {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<TurnedClock>,
-    _directory: TempDir,
+    /// What the store needs for as long as it is open.
+    _below: Box<dyn Any + Send + Sync>,
 }
 
 impl Bench {
     pub(crate) async fn embedded() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let clock = TurnedClock::at(NOON);
-        Self { store: Arc::new(open(directory.path(), &clock)), clock, _directory: directory }
+        Self { store: Arc::new(open(directory.path(), &clock)), clock, _below: Box::new(directory) }
     }
 
-    pub(crate) async fn embedded_sealed() -> Self {
-        let mut bench = Self::embedded().await;
+    pub(crate) async fn redis() -> Self {
+        let server = RedisServer::start().await;
+        let clock = TurnedClock::at(NOON);
+        let store = open_redis(Topology::Standalone, &server.url("suite"), &clock).await;
+        Self { store: Arc::new(store), clock, _below: Box::new(server) }
+    }
+
+    pub(crate) async fn redis_sentinel() -> Self {
+        let fleet = RedisFleet::sentinel().await;
+        let clock = TurnedClock::at(NOON);
+        let store = open_redis(Topology::Sentinel, &fleet.url("suite"), &clock).await;
+        Self { store: Arc::new(store), clock, _below: Box::new(fleet) }
+    }
+
+    /// The same store, sealed.
+    pub(crate) async fn sealed(mut self) -> Self {
         let entropy = SeededEntropy::named("vault");
-        let sealed = SealedStore::open(bench.store, &[kek(1)], &*entropy).await.expect("an open vault");
-        bench.store = Arc::new(sealed);
-        bench
+        let sealed = SealedStore::open(self.store, &[kek(1)], &*entropy).await.expect("an open vault");
+        self.store = Arc::new(sealed);
+        self
     }
 }
 
 /// Follows the log, and checks what every follower may rely on.
 pub(crate) struct Follower {
     updates: mpsc::Receiver<LogUpdate>,
-    pub(crate) head: Option<Position>,
+    partitions: usize,
+    /// How far each partition has been read.
+    heads: HashMap<u16, Position>,
     pub(crate) known: HashSet<RevocationEntry>,
     pub(crate) snapshots: usize,
     /// Entries as they arrived one by one.
@@ -156,12 +183,26 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
+    /// With a snapshot of each partition.
     pub(crate) async fn of(store: &dyn Store) -> Self {
         let updates = store.follow().await.expect("a stream");
-        let mut follower = Self { updates, head: None, known: HashSet::new(), snapshots: 0, sequence: Vec::new() };
-        follower.next().await;
-        assert_eq!(follower.snapshots, 1, "the first update is a snapshot");
+        let partitions = usize::from(store.partitions());
+        let (heads, known, sequence) = (HashMap::new(), HashSet::new(), Vec::new());
+        let mut follower = Self { updates, partitions, heads, known, snapshots: 0, sequence };
+        while follower.heads.len() < partitions {
+            follower.next().await;
+        }
         follower
+    }
+
+    /// How far a partition has been read.
+    pub(crate) fn head(&self, partition: u16) -> Option<Position> {
+        self.heads.get(&partition).copied()
+    }
+
+    /// Whether everything but the first snapshots came as single entries, so in order.
+    pub(crate) fn told_one_by_one(&self) -> bool {
+        self.snapshots == self.partitions
     }
 
     pub(crate) async fn next(&mut self) {
@@ -174,17 +215,19 @@ impl Follower {
             LogUpdate::Snapshot { head, entries } => {
                 self.snapshots += 1;
                 self.known.extend(entries);
-                assert!(self.head <= Some(head), "a snapshot goes back");
+                assert!(self.head(head.partition) <= Some(head), "a snapshot goes back");
                 head
             }
             LogUpdate::Entry { position, entry } => {
-                assert!(self.head < Some(position), "an entry out of order");
+                let before = self.head(position.partition);
+                assert!(before.is_some(), "an entry before its partition's snapshot");
+                assert!(before < Some(position), "an entry out of order");
                 self.sequence.push(entry.clone());
                 self.known.insert(entry);
                 position
             }
         };
-        self.head = Some(head);
+        self.heads.insert(head.partition, head);
     }
 
     /// What has been sent already, without waiting.
@@ -196,7 +239,7 @@ impl Follower {
 
     /// Waits until the log has been read up to there.
     pub(crate) async fn reach(&mut self, position: Position) {
-        while self.head.is_none_or(|head| head.number < position.number) {
+        while self.head(position.partition).is_none_or(|head| head.number < position.number) {
             self.next().await;
         }
     }

@@ -7,6 +7,10 @@ mod fixtures;
 mod key_file;
 mod lock;
 mod power_cut;
+mod redis;
+mod redis_failover;
+mod redis_fleet;
+mod redis_server;
 mod sealed;
 
 use fixtures::Bench;
@@ -27,6 +31,9 @@ mod suite {
 
     suite! {
         embedded => Bench::embedded(),
-        embedded_sealed => Bench::embedded_sealed(),
+        embedded_sealed => async { Bench::embedded().await.sealed().await },
+        redis => Bench::redis(),
+        redis_sentinel => Bench::redis_sentinel(),
+        redis_sealed => async { Bench::redis().await.sealed().await },
     }
 }

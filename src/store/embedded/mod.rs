@@ -156,6 +156,10 @@ impl EmbeddedStore {
 
 #[async_trait]
 impl Store for EmbeddedStore {
+    fn partitions(&self) -> u16 {
+        1
+    }
+
     /// Reads on the calling task: nearly always a few microseconds in the engine's cache or the
     /// system's, less than the way to a blocking thread and back, and never behind a write.
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {

@@ -118,6 +118,10 @@ impl FaultyStore {
 
 #[async_trait]
 impl Store for FaultyStore {
+    fn partitions(&self) -> u16 {
+        self.inner.partitions()
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         self.called(Call::Load);
         match self.next() {

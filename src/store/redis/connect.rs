@@ -1,0 +1,152 @@
+//! Connections to each topology, and their limits: the only file that knows which one it is. Sends
+//! nothing but what the driver sends to connect.
+
+use std::time::Duration;
+
+use fred::clients::{Client, SubscriberClient};
+use fred::error::Error;
+use fred::interfaces::{ClientLike as _, ClusterInterface as _, PubsubInterface as _};
+use fred::rustls::pki_types::CertificateDer;
+use fred::rustls::pki_types::pem::PemObject as _;
+use fred::rustls::{ClientConfig, RootCertStore};
+use fred::types::Builder;
+use fred::types::config::{
+    ClusterDiscoveryPolicy, Config, ConnectionConfig, Options, PerformanceConfig, ReconnectError, ReconnectPolicy,
+    Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
+};
+
+use super::address::{Address, Topology};
+use super::open_error::OpenError;
+
+/// Below the deadline that most callers set: who waits longer has gone.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Commands that may wait for the connection; further ones are refused, and known not to be sent.
+const QUEUED_COMMANDS: usize = 8192;
+/// Published entries that a follower may lag behind; beyond, it reads the heads.
+const QUEUED_MESSAGES: usize = 8192;
+/// Milliseconds before the first attempt to reconnect, and at most.
+const RECONNECT: (u32, u32) = (50, 1000);
+
+/// What the store holds open.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    pub(super) commands: Client,
+    /// A connection that listens can do nothing else.
+    pub(super) subscriber: SubscriberClient,
+}
+
+impl Connections {
+    pub(super) async fn open(address: &Address) -> Result<Self, OpenError> {
+        let unreachable =
+            |error: &Error| OpenError::Unreachable { address: address.servers(), detail: error.to_string() };
+        let builder = builder(address)?;
+        let commands = builder.build().map_err(|error| unreachable(&error))?;
+        let subscriber = builder.build_subscriber_client().map_err(|error| unreachable(&error))?;
+        // The driver would try for ever to find a primary that no Sentinel knows.
+        let connected = async {
+            commands.init().await?;
+            subscriber.init().await
+        };
+        match tokio::time::timeout(3 * CONNECT_TIMEOUT, connected).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(unreachable(&error)),
+            Err(_) => {
+                let detail = "no answer".to_owned();
+                return Err(OpenError::Unreachable { address: address.servers(), detail });
+            }
+        }
+        // Subscribes again after each reconnection, for as long as the client lives.
+        drop(subscriber.manage_subscriptions());
+        Ok(Self { commands, subscriber })
+    }
+
+    /// Where what is said of one server has to be asked of each; `None`: of the only one.
+    pub(super) fn primaries(&self) -> Vec<Option<Server>> {
+        match self.commands.cached_cluster_state() {
+            Some(cluster) => cluster.unique_primary_nodes().into_iter().map(Some).collect(),
+            None => vec![None],
+        }
+    }
+
+    /// Subscribes, now and after each reconnection.
+    pub(super) async fn listen(&self, channel: &str) -> Result<(), Error> {
+        self.subscriber.subscribe(channel).await
+    }
+
+    pub(super) async fn close(&self) {
+        // Either fails only if there is no connection.
+        let _ = self.subscriber.quit().await;
+        let _ = self.commands.quit().await;
+    }
+}
+
+/// For commits: sent once. After a broken connection nobody knows whether it was read, and the
+/// driver's own repetition would hide that.
+pub(super) fn once() -> Options {
+    Options { max_attempts: Some(1), ..Options::default() }
+}
+
+fn builder(address: &Address) -> Result<Builder, OpenError> {
+    let mut builder = Builder::from_config(Config {
+        server: server(address),
+        username: address.user.clone(),
+        password: address.password.clone(),
+        database: address.database().ok().flatten(),
+        tls: tls(address)?,
+        fail_fast: true,
+        ..Config::default()
+    });
+    builder.set_policy(ReconnectPolicy::new_exponential(0, RECONNECT.0, RECONNECT.1, 2));
+    builder.set_performance_config(PerformanceConfig {
+        default_command_timeout: COMMAND_TIMEOUT,
+        broadcast_channel_capacity: QUEUED_MESSAGES,
+        ..PerformanceConfig::default()
+    });
+    builder.set_connection_config(ConnectionConfig {
+        connection_timeout: CONNECT_TIMEOUT,
+        internal_command_timeout: CONNECT_TIMEOUT,
+        max_command_buffer_len: QUEUED_COMMANDS,
+        // A server that is there but does not answer, as after SIGSTOP or a lost route.
+        unresponsive: UnresponsiveConfig { max_timeout: Some(3 * COMMAND_TIMEOUT), interval: COMMAND_TIMEOUT / 2 },
+        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+        // Said by a primary that was demoted: the next connection finds the new one.
+        reconnect_errors: vec![ReconnectError::ReadOnly, ReconnectError::MasterDown],
+        ..ConnectionConfig::default()
+    });
+    Ok(builder)
+}
+
+fn server(address: &Address) -> ServerConfig {
+    let mut hosts: Vec<_> = address.hosts.iter().map(|(host, port)| Server::new(host.as_str(), *port)).collect();
+    match (address.topology, &address.socket) {
+        (Topology::Standalone, Some(path)) => ServerConfig::Unix { path: path.into() },
+        (Topology::Standalone, None) => ServerConfig::Centralized { server: hosts.swap_remove(0) },
+        (Topology::Sentinel, _) => ServerConfig::Sentinel {
+            hosts,
+            service_name: address.name.clone().unwrap_or_default(),
+            username: address.sentinel_user.clone(),
+            password: address.sentinel_password.clone(),
+        },
+        (Topology::Cluster, _) => ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::default() },
+    }
+}
+
+fn tls(address: &Address) -> Result<Option<TlsConfig>, OpenError> {
+    if !address.tls {
+        return Ok(None);
+    }
+    let path = address.authorities.clone();
+    let refused = |detail: String| OpenError::Certificates { path: path.clone().unwrap_or_default(), detail };
+    let Some(file) = &address.authorities else {
+        let connector = TlsConnector::default_rustls().map_err(|error| refused(error.to_string()))?;
+        return Ok(Some(connector.into()));
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| refused(error.to_string()))? {
+        let certificate = certificate.map_err(|error| refused(error.to_string()))?;
+        roots.add(certificate).map_err(|error| refused(error.to_string()))?;
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(Some(TlsConnector::from(config).into()))
+}

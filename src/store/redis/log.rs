@@ -1,0 +1,69 @@
+//! Reading the revocation log: a partition whole, or where each has got to. Knows no follower.
+
+use std::sync::Arc;
+
+use fred::clients::Client;
+use fred::interfaces::KeysInterface as _;
+use fred::types::Value;
+use fred::types::config::Options;
+use futures::future::try_join_all;
+
+use super::fault;
+use super::layout::{Keys, PARTITIONS, decode_entry, decode_head};
+use super::script::Script;
+use crate::authority::ports::{LogUpdate, StoreError};
+use crate::domain::revocation::Position;
+
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    client: Client,
+    keys: Keys,
+    snapshot: Arc<Script>,
+}
+
+impl Log {
+    pub(super) fn new(client: Client, keys: Keys) -> Self {
+        Self { client, keys, snapshot: Arc::new(Script::snapshot()) }
+    }
+
+    /// A partition's entries up to its head.
+    pub(super) async fn snapshot(&self, partition: u16) -> Result<(Position, LogUpdate), StoreError> {
+        let keys = vec![self.keys.head(partition), self.keys.log(partition)];
+        let answer = self.snapshot.run(&self.client, &Options::default(), keys, Vec::new()).await;
+        let answer = answer.map_err(|error| fault::of_read(&error))?;
+        let (head, rows) = answer
+            .convert::<(Value, Vec<Value>)>()
+            .map_err(|_| StoreError::Corrupt("the answer to a snapshot of the log".into()))?;
+        let head = decode_head(partition, &bytes(head)?)?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            entries.push(decode_entry(partition, &bytes(row)?)?.entry);
+        }
+        Ok((head, LogUpdate::Snapshot { head, entries }))
+    }
+
+    /// Every partition's, in their order.
+    pub(super) async fn snapshots(&self) -> Result<Vec<(Position, LogUpdate)>, StoreError> {
+        try_join_all((0..PARTITIONS).map(|partition| self.snapshot(partition))).await
+    }
+
+    /// Where every partition has got to, in their order.
+    pub(super) async fn heads(&self) -> Result<Vec<Position>, StoreError> {
+        try_join_all((0..PARTITIONS).map(|partition| self.head(partition))).await
+    }
+
+    pub(super) async fn head(&self, partition: u16) -> Result<Position, StoreError> {
+        let head: Option<Value> =
+            self.client.get(self.keys.head(partition)).await.map_err(|error| fault::of_read(&error))?;
+        head.map_or(Ok(Position { partition, number: 0, tag: 0 }), |head| decode_head(partition, &bytes(head)?))
+    }
+}
+
+/// What a value holds, if it holds bytes.
+pub(super) fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {
+    match value {
+        Value::Bytes(bytes) => Ok(bytes.to_vec()),
+        Value::String(text) => Ok(text.as_bytes().to_vec()),
+        _ => Err(StoreError::Corrupt("an answer is not of bytes".into())),
+    }
+}

@@ -1,0 +1,209 @@
+//! The store in a Redis or Valkey, alone, behind Sentinels or as a Cluster: for any number of servers
+//! at a time. Keeps what it is given as it is (`sealing` is a layer above); knows no tokens.
+//!
+//! A commit is one script on one partition (`layout`, `script`). It is sent once; what may have been
+//! written but was not answered is an unknown outcome, and the same commit sent again is harmless.
+
+mod address;
+mod checks;
+mod connect;
+mod fault;
+mod follower;
+mod layout;
+mod log;
+mod open_error;
+mod script;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fred::error::Error;
+use fred::interfaces::KeysInterface as _;
+use fred::types::{SetOptions, Value};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+pub use address::Topology;
+pub use open_error::OpenError;
+
+use address::Address;
+use connect::Connections;
+use follower::Follower;
+use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, encode_entry, encode_record, partition};
+use log::{Log, bytes};
+use script::Script;
+
+use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::domain::revocation::Revision;
+use crate::domain::time::Timestamp;
+use crate::tasks::Tasks;
+
+/// Expired data stays this long, so that a clock set back a little finds what it expects.
+const GARBAGE_SLACK: Duration = Duration::from_secs(60);
+/// How often a commit goes after a slot that moves, and how long it waits before each.
+const REDIRECTIONS: u32 = 10;
+const REDIRECTION_PAUSE: Duration = Duration::from_millis(20);
+
+/// What to do with a Redis that would lose what it acknowledged, or whose clock is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safety {
+    /// Refuse it.
+    Required,
+    /// Use it, with a warning: the operator said so.
+    Waived,
+}
+
+/// The store in Redis. 256 partitions.
+pub struct RedisStore {
+    connections: Connections,
+    keys: Keys,
+    log: Log,
+    commit: Script,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    tasks: Tasks,
+}
+
+impl RedisStore {
+    /// Connects, and checks that this Redis may be trusted with what it is given.
+    pub async fn open(
+        topology: Topology,
+        url: &str,
+        safety: Safety,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        let address = Address::parse(topology, url)?;
+        let connections = Connections::open(&address).await?;
+        let keys = Keys::new(&address.prefix);
+        let log = Log::new(connections.commands.clone(), keys.clone());
+        let store = Self { connections, keys, log, commit: Script::commit(), clock, entropy, tasks: Tasks::default() };
+        let opened = store.prepare(safety, &address).await;
+        if opened.is_err() {
+            store.close().await;
+        }
+        opened.map(|()| store)
+    }
+
+    async fn prepare(&self, safety: Safety, address: &Address) -> Result<(), OpenError> {
+        let failed = |error: &Error| OpenError::Store(fault::of_read(error));
+        let mut problems = Vec::new();
+        for server in self.connections.primaries() {
+            let found = checks::problems(&self.connections.commands, server.as_ref(), &*self.clock).await;
+            problems.extend(found.map_err(|error| failed(&error))?);
+        }
+        match safety {
+            Safety::Required if !problems.is_empty() => return Err(OpenError::Unsafe(problems)),
+            Safety::Required | Safety::Waived => {}
+        }
+        for problem in problems {
+            warn!(problem, "this Redis is not safe for sessions, and is used all the same");
+        }
+        let commands = &self.connections.commands;
+        let layout = self.keys.layout();
+        let made: Result<Value, _> = commands.set(&layout, LAYOUT, None, Some(SetOptions::NX), false).await;
+        made.map_err(|error| failed(&error))?;
+        let found: Option<String> = commands.get(&layout).await.map_err(|error| failed(&error))?;
+        if found.as_deref() != Some(LAYOUT) {
+            let (prefix, found) = (address.prefix.clone(), found.unwrap_or_default());
+            return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
+        }
+        self.connections.listen(&self.keys.channel()).await.map_err(|error| failed(&error))
+    }
+
+    /// Ends followers and connections; later calls are refused.
+    pub async fn close(&self) {
+        self.connections.close().await;
+        self.tasks.finished().await;
+    }
+
+    fn arguments(&self, commit: &Commit) -> Vec<Value> {
+        let now = self.clock.now();
+        let ttl = |until: Timestamp| millis(until.since(now) + GARBAGE_SLACK);
+        let log_ttl = commit.revocations.iter().map(|entry| ttl(entry.until)).max().unwrap_or(0);
+        let mut arguments: Vec<Value> = vec![
+            commit.id.0.as_slice().into(),
+            commit.expected.map_or(Value::from(""), |version| version.0.as_slice().into()),
+            now.millis().into(),
+            encode_record(commit.id, commit.expires, &commit.bytes).as_slice().into(),
+            commit.expires.map_or(0, ttl).into(),
+            self.keys.channel().into(),
+            i64::from(partition(&commit.key)).into(),
+            log_ttl.into(),
+        ];
+        for entry in &commit.revocations {
+            let mut tag = [0; 4];
+            self.entropy.fill(&mut tag);
+            let tag = u32::from_be_bytes(tag);
+            arguments.push(entry.until.millis().into());
+            arguments.push(i64::from(tag).into());
+            arguments.push(encode_entry(tag, entry).as_slice().into());
+        }
+        arguments
+    }
+
+    /// Sends a commit once, or again where a node has refused it since the slot has moved.
+    async fn send(&self, commit: &Commit) -> Result<Value, StoreError> {
+        let partition = partition(&commit.key);
+        let keys = vec![self.keys.record(&commit.key), self.keys.log(partition), self.keys.head(partition)];
+        let arguments = self.arguments(commit);
+        let once = connect::once();
+        let mut redirections = 0;
+        loop {
+            let sent = self.commit.run(&self.connections.commands, &once, keys.clone(), arguments.clone());
+            match sent.await {
+                Err(error) if fault::was_redirected(&error) && redirections < REDIRECTIONS => {
+                    redirections += 1;
+                    tokio::time::sleep(REDIRECTION_PAUSE).await;
+                }
+                sent => return sent.map_err(|error| fault::of_commit(&error)),
+            }
+        }
+    }
+}
+
+/// For Redis, which takes no more than 64 bits in all of now and the time to live.
+fn millis(duration: Duration) -> i64 {
+    const LONGEST: i64 = 1 << 52;
+    i64::try_from(duration.as_millis()).unwrap_or(LONGEST).min(LONGEST)
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    fn partitions(&self) -> u16 {
+        PARTITIONS
+    }
+
+    async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
+        let now = self.clock.now();
+        let found: Option<Value> =
+            self.connections.commands.get(self.keys.record(key)).await.map_err(|error| fault::of_read(&error))?;
+        found.map_or(Ok(None), |found| decode_record(&bytes(found)?, now))
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError> {
+        match self.send(commit).await? {
+            Value::Null => Ok(Outcome::Conflict),
+            head => Ok(Outcome::Committed(Revision::at(decode_head(partition(&commit.key), &bytes(head)?)?))),
+        }
+    }
+
+    async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
+        let (log, channel) = (self.log.clone(), self.keys.channel());
+        let (follower, updates) = Follower::start(log, &self.connections.subscriber, channel).await?;
+        self.tasks.spawn_until_stopped(follower.run());
+        Ok(updates)
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.log.head(0).await.map(drop)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! The scripts that Redis runs as one step each, and how they are sent: by their hash, by their text
+//! where a server does not know it. Knows the layout; decides nothing about errors.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{ClientLike as _, LuaInterface as _};
+use fred::types::Value;
+use fred::types::config::Options;
+
+/// One commit, whole or not at all. Redis undoes nothing that a script did before it failed, so all
+/// that can fail stands before the first write.
+///
+/// Without revocations that first write is refused when memory is full. With them it is a removal,
+/// which never is, and what follows a script's first write passes too: on 6.2 as well, where no
+/// script can be declared to be allowed that.
+const COMMIT: &str = r"
+-- KEYS record, log, head. ARGV: 1 commit id, 2 expected version or '', 3 now in ms, 4 record,
+-- 5 its TTL in ms or 0, 6 channel, 7 partition, 8 TTL of the log, then until, tag, bytes of each entry.
+local head = redis.call('GET', KEYS[3]) or '0 0'
+local row = redis.call('GETRANGE', KEYS[1], 0, 23)
+local version = ''
+if #row > 0 then
+  if #row < 24 then return redis.error_reply('CORRUPT a record is shorter than its head') end
+  version = string.sub(row, 1, 16)
+  if version == ARGV[1] then return head end
+  local expiry = struct.unpack('>I8', string.sub(row, 17))
+  if expiry ~= 0 and expiry <= tonumber(ARGV[3]) then version = '' end
+end
+if version ~= ARGV[2] then return false end
+local number, tag = string.match(head, '^(%d+) (%d+)$')
+if not number then return redis.error_reply('CORRUPT the head of a revocation log') end
+local revokes = #ARGV > 8
+local time = redis.call('TIME')
+local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
+if revokes then
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', tonumber(ARGV[3]) - 60000))
+end
+if ARGV[5] == '0' then
+  redis.call('SET', KEYS[1], ARGV[4])
+else
+  redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+end
+if not revokes then return head end
+local messages = {}
+for i = 9, #ARGV, 3 do
+  local own = string.format('%.0f', math.max(tonumber(number) + 1, micros))
+  local entry = own .. ' ' .. ARGV[i + 1] .. ' ' .. number .. ' ' .. tag .. ' ' .. ARGV[i + 2]
+  redis.call('ZADD', KEYS[2], ARGV[i], entry)
+  messages[#messages + 1] = ARGV[7] .. ' ' .. entry
+  number, tag = own, ARGV[i + 1]
+end
+head = number .. ' ' .. tag
+redis.call('SET', KEYS[3], head)
+local left = redis.call('PTTL', KEYS[2])
+if left < tonumber(ARGV[8]) then redis.call('PEXPIRE', KEYS[2], ARGV[8]) end
+-- May be forbidden to this user; followers then find the entries by polling.
+for i = 1, #messages do redis.pcall('PUBLISH', ARGV[6], messages[i]) end
+return head
+";
+
+/// A partition's head and log at one moment.
+const SNAPSHOT: &str = r"
+-- KEYS head, log.
+return {redis.call('GET', KEYS[1]) or '0 0', redis.call('ZRANGE', KEYS[2], 0, -1)}
+";
+
+#[derive(Debug)]
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    pub(super) fn commit() -> Self {
+        Self::new(COMMIT)
+    }
+
+    pub(super) fn snapshot() -> Self {
+        Self::new(SNAPSHOT)
+    }
+
+    fn new(text: &'static str) -> Self {
+        // A name that Redis prescribes; nothing rests on its strength.
+        let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        let hash = hash.as_ref().iter().fold(String::with_capacity(40), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Self { text, hash }
+    }
+
+    /// Runs the script once. A server that started or took over meanwhile does not know it by its
+    /// hash, says so before it does anything, and gets the text.
+    pub(super) async fn run(
+        &self,
+        client: &Client,
+        options: &Options,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+    ) -> Result<Value, Error> {
+        let client = client.with_options(options);
+        match client.evalsha(self.hash.as_str(), keys.clone(), arguments.clone()).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(self.text, keys, arguments).await,
+            other => other,
+        }
+    }
+}
