@@ -161,6 +161,13 @@ impl Bench {
         Self { store: Arc::new(store), clock, _below: Box::new(fleet) }
     }
 
+    pub(crate) async fn redis_cluster() -> Self {
+        let fleet = RedisFleet::cluster().await;
+        let clock = TurnedClock::at(NOON);
+        let store = open_redis(Topology::Cluster, &fleet.url("suite"), &clock).await;
+        Self { store: Arc::new(store), clock, _below: Box::new(fleet) }
+    }
+
     /// The same store, sealed.
     pub(crate) async fn sealed(mut self) -> Self {
         let entropy = SeededEntropy::named("vault");

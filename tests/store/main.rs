@@ -33,6 +33,7 @@ mod suite {
         embedded => Bench::embedded(),
         embedded_sealed => async { Bench::embedded().await.sealed().await },
         redis => Bench::redis(),
+        redis_cluster => Bench::redis_cluster(),
         redis_sentinel => Bench::redis_sentinel(),
         redis_sealed => async { Bench::redis().await.sealed().await },
     }

@@ -1,6 +1,7 @@
 //! Several Redis servers of the test's own that form one store: a primary with replicas behind
-//! Sentinels. End with the test.
+//! Sentinels, or a Cluster. End with the test.
 
+use std::process::Command;
 use std::time::Duration;
 
 use super::redis_server::{RedisServer, Reply};
@@ -10,7 +11,7 @@ const FORMED_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(crate) struct RedisFleet {
-    /// What the URL names: the Sentinels.
+    /// What the URL names: the Sentinels, or nobody, and then the servers themselves.
     doors: Vec<RedisServer>,
     /// With data; the first is the primary at the start.
     pub(crate) servers: Vec<RedisServer>,
@@ -47,16 +48,75 @@ impl RedisFleet {
         Self { doors, servers, scheme: "redis-sentinel", name: "/main" }
     }
 
+    /// Three primaries, three replicas.
+    pub(crate) async fn cluster() -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..6 {
+            let options = ["--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            servers.push(RedisServer::start_with(&[&options[..], &["--repl-diskless-sync-delay", "0"]].concat()).await);
+        }
+        let nodes: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
+        let formed = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(&nodes)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .output()
+            .expect("redis-cli comes with redis-server");
+        assert!(formed.status.success(), "{}", String::from_utf8_lossy(&formed.stdout));
+        until(|| servers.iter().all(|server| field(&server.run(&["CLUSTER", "INFO"]), "cluster_state") == "ok")).await;
+        let replicas = |server: &RedisServer| field(&server.run(&["INFO", "replication"]), "connected_slaves") == "1";
+        until(|| servers.iter().filter(|server| replicas(server)).count() == 3).await;
+        Self { doors: Vec::new(), servers, scheme: "redis-cluster", name: "" }
+    }
+
     /// As `--store` takes it, with a prefix for all keys.
     pub(crate) fn url(&self, prefix: &str) -> String {
-        let hosts: Vec<_> = self.doors.iter().map(|door| format!("127.0.0.1:{}", door.port())).collect();
+        let doors = if self.doors.is_empty() { &self.servers } else { &self.doors };
+        let hosts: Vec<_> = doors.iter().map(|door| format!("127.0.0.1:{}", door.port())).collect();
         format!("{}://{}{}?prefix={prefix}", self.scheme, hosts.join(","), self.name)
     }
 
-    /// Waits until every server has this key with the primary's value.
-    pub(crate) async fn replicated(&self, key: &str) {
-        let value = self.servers[0].run(&["GET", key]);
-        until(|| self.servers.iter().all(|server| server.run(&["GET", key]) == value)).await;
+    /// Which server takes writes of this key.
+    pub(crate) fn owner(&self, key: &str) -> usize {
+        let owns = |server: &RedisServer| {
+            let primary = field(&server.run(&["INFO", "replication"]), "role") == "master";
+            primary && !matches!(server.run(&["GET", key]), Reply::Error(_))
+        };
+        self.servers.iter().position(owns).expect("an owner")
+    }
+
+    /// Waits until the replicas of a server have all that it has.
+    pub(crate) async fn replicated(&self, owner: usize) {
+        until(|| {
+            let info = self.servers[owner].run(&["INFO", "replication"]);
+            let offset = format!("offset={},", field(&info, "master_repl_offset"));
+            let replicas = ["slave0", "slave1"].map(|replica| field(&info, replica));
+            !replicas[0].is_empty() && replicas.iter().all(|replica| replica.is_empty() || replica.contains(&offset))
+        })
+        .await;
+    }
+
+    /// Moves a third of one primary's slots to another, and waits for the end.
+    pub(crate) async fn move_slots(&self) {
+        let id = |server: &RedisServer| match server.run(&["CLUSTER", "MYID"]) {
+            Reply::Bytes(Some(id)) => String::from_utf8_lossy(&id).into_owned(),
+            other => panic!("no id: {other:?}"),
+        };
+        let mut primaries =
+            self.servers.iter().filter(|server| field(&server.run(&["INFO", "replication"]), "role") == "master");
+        let (from, to) = (primaries.next().expect("a primary"), primaries.next().expect("another"));
+        let mut command = Command::new("redis-cli");
+        command.args(["--cluster", "reshard", &format!("127.0.0.1:{}", from.port())]).args([
+            "--cluster-from",
+            &id(from),
+            "--cluster-to",
+            &id(to),
+            "--cluster-slots",
+            "1800",
+            "--cluster-yes",
+        ]);
+        let moved = tokio::task::spawn_blocking(move || command.output()).await.expect("ran").expect("redis-cli runs");
+        assert!(moved.status.success(), "{}", String::from_utf8_lossy(&moved.stdout));
     }
 }
 

@@ -16,6 +16,7 @@ use fred::types::config::{
 };
 
 use super::address::{Address, Topology};
+use super::fault;
 use super::open_error::OpenError;
 
 /// Below the deadline that most callers set: who waits longer has gone.
@@ -25,6 +26,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const QUEUED_COMMANDS: usize = 8192;
 /// Published entries that a follower may lag behind; beyond, it reads the heads.
 const QUEUED_MESSAGES: usize = 8192;
+/// How often a command goes after a slot that moves, and how long it waits before each.
+const REDIRECTIONS: u32 = 20;
+const REDIRECTION_PAUSE: Duration = Duration::from_millis(20);
 /// Milliseconds before the first attempt to reconnect, and at most.
 const RECONNECT: (u32, u32) = (50, 1000);
 
@@ -87,6 +91,21 @@ pub(super) fn once() -> Options {
     Options { max_attempts: Some(1), ..Options::default() }
 }
 
+/// Sends again what a node of a Cluster refused, since its slot has moved or is about to: the driver
+/// asks where it is, but follows no redirection.
+pub(super) async fn following_slots<T, F>(send: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    for _ in 0..REDIRECTIONS {
+        match send().await {
+            Err(error) if fault::was_redirected(&error) => tokio::time::sleep(REDIRECTION_PAUSE).await,
+            sent => return sent,
+        }
+    }
+    send().await
+}
+
 fn builder(address: &Address) -> Result<Builder, OpenError> {
     let mut builder = Builder::from_config(Config {
         server: server(address),
@@ -107,6 +126,9 @@ fn builder(address: &Address) -> Result<Builder, OpenError> {
         connection_timeout: CONNECT_TIMEOUT,
         internal_command_timeout: CONNECT_TIMEOUT,
         max_command_buffer_len: QUEUED_COMMANDS,
+        // The driver follows ASK by a command of its own whose answer it takes for the next one on
+        // the connection: with others in flight, each caller then gets another's answer.
+        max_redirections: 0,
         // A server that is there but does not answer, as after SIGSTOP or a lost route.
         unresponsive: UnresponsiveConfig { max_timeout: Some(3 * COMMAND_TIMEOUT), interval: COMMAND_TIMEOUT / 2 },
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },

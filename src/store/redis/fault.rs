@@ -26,8 +26,8 @@ const REFUSALS: &[&str] = &[
 ];
 /// What the driver says of a command that it had no connection for.
 const NOT_ROUTED: &str = "Failed to route command";
-/// What the driver says of a command that a node of a Cluster sent elsewhere: it had one attempt only.
-const REDIRECTED: &str = "Too many failed write attempts";
+/// What the driver says of a command that a node of a Cluster sent elsewhere, or not yet.
+const REDIRECTED: &[&str] = &["Too many redirections", "Too many failed write attempts", "TRYAGAIN"];
 
 /// For reads, which may be repeated as one likes.
 pub(super) fn of_read(error: &Error) -> StoreError {
@@ -58,7 +58,7 @@ pub(super) fn of_commit(error: &Error) -> StoreError {
 
 /// Whether a node of a Cluster refused the command, since another one has its slot by now.
 pub(super) fn was_redirected(error: &Error) -> bool {
-    error.details().starts_with(REDIRECTED)
+    REDIRECTED.iter().any(|words| error.details().starts_with(words))
 }
 
 fn text(error: &Error) -> std::sync::Arc<str> {
@@ -80,6 +80,8 @@ mod tests {
             (ErrorKind::Unknown, "READONLY You can't write against a read only replica.", "unavailable"),
             (ErrorKind::Unknown, "Failed to route command.", "unavailable"),
             (ErrorKind::Backpressure, "Queue full", "unavailable"),
+            (ErrorKind::Routing, "Too many redirections.", "unavailable"),
+            (ErrorKind::Unknown, "TRYAGAIN Multiple keys request during rehashing of slot", "unavailable"),
             (ErrorKind::Unknown, "OOM command not allowed when used memory > 'maxmemory'.", "full"),
             (ErrorKind::Unknown, "ERR Error running script: -OOM command not allowed when used", "full"),
             (ErrorKind::Unknown, "CORRUPT a record is shorter than its head", "corrupt"),

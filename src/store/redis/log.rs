@@ -8,6 +8,7 @@ use fred::types::Value;
 use fred::types::config::Options;
 use futures::future::try_join_all;
 
+use super::connect::following_slots;
 use super::fault;
 use super::layout::{Keys, PARTITIONS, decode_entry, decode_head};
 use super::script::Script;
@@ -29,7 +30,9 @@ impl Log {
     /// A partition's entries up to its head.
     pub(super) async fn snapshot(&self, partition: u16) -> Result<(Position, LogUpdate), StoreError> {
         let keys = vec![self.keys.head(partition), self.keys.log(partition)];
-        let answer = self.snapshot.run(&self.client, &Options::default(), keys, Vec::new()).await;
+        let options = Options::default();
+        let send = || self.snapshot.run(&self.client, &options, keys.clone(), Vec::new());
+        let answer = following_slots(send).await;
         let answer = answer.map_err(|error| fault::of_read(&error))?;
         let (head, rows) = answer
             .convert::<(Value, Vec<Value>)>()
@@ -53,8 +56,9 @@ impl Log {
     }
 
     pub(super) async fn head(&self, partition: u16) -> Result<Position, StoreError> {
-        let head: Option<Value> =
-            self.client.get(self.keys.head(partition)).await.map_err(|error| fault::of_read(&error))?;
+        let name = self.keys.head(partition);
+        let head = following_slots(|| self.client.get(&name)).await;
+        let head: Option<Value> = head.map_err(|error| fault::of_read(&error))?;
         head.map_or(Ok(Position { partition, number: 0, tag: 0 }), |head| decode_head(partition, &bytes(head)?))
     }
 }

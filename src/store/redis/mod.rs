@@ -42,10 +42,6 @@ use crate::tasks::Tasks;
 
 /// Expired data stays this long, so that a clock set back a little finds what it expects.
 const GARBAGE_SLACK: Duration = Duration::from_secs(60);
-/// How often a commit goes after a slot that moves, and how long it waits before each.
-const REDIRECTIONS: u32 = 10;
-const REDIRECTION_PAUSE: Duration = Duration::from_millis(20);
-
 /// What to do with a Redis that would lose what it acknowledged, or whose clock is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safety {
@@ -148,19 +144,9 @@ impl RedisStore {
     async fn send(&self, commit: &Commit) -> Result<Value, StoreError> {
         let partition = partition(&commit.key);
         let keys = vec![self.keys.record(&commit.key), self.keys.log(partition), self.keys.head(partition)];
-        let arguments = self.arguments(commit);
-        let once = connect::once();
-        let mut redirections = 0;
-        loop {
-            let sent = self.commit.run(&self.connections.commands, &once, keys.clone(), arguments.clone());
-            match sent.await {
-                Err(error) if fault::was_redirected(&error) && redirections < REDIRECTIONS => {
-                    redirections += 1;
-                    tokio::time::sleep(REDIRECTION_PAUSE).await;
-                }
-                sent => return sent.map_err(|error| fault::of_commit(&error)),
-            }
-        }
+        let (arguments, once) = (self.arguments(commit), connect::once());
+        let send = || self.commit.run(&self.connections.commands, &once, keys.clone(), arguments.clone());
+        connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))
     }
 }
 
@@ -178,8 +164,9 @@ impl Store for RedisStore {
 
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         let now = self.clock.now();
-        let found: Option<Value> =
-            self.connections.commands.get(self.keys.record(key)).await.map_err(|error| fault::of_read(&error))?;
+        let name = self.keys.record(key);
+        let found = connect::following_slots(|| self.connections.commands.get(&name)).await;
+        let found: Option<Value> = found.map_err(|error| fault::of_read(&error))?;
         found.map_or(Ok(None), |found| decode_record(&bytes(found)?, now))
     }
 
