@@ -1,4 +1,5 @@
 //! The stores: one conformance suite that runs on each, and what only one of them has to prove.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod conformance;
 mod disk;
@@ -12,6 +13,27 @@ mod redis_failover;
 mod redis_fleet;
 mod redis_server;
 mod sealed;
+
+// The tests of the gRPC edge once more, each server on a Redis: what callers see does not depend on
+// the store.
+#[path = "grpc/backend.rs"]
+mod backend;
+#[path = "../grpc/edges.rs"]
+mod edges;
+#[path = "grpc/key_file.rs"]
+mod grpc_key_file;
+#[path = "../grpc/policy.rs"]
+mod policy;
+#[path = "../grpc/server_process.rs"]
+mod server_process;
+#[path = "../grpc/session_service.rs"]
+mod session_service;
+#[path = "../grpc/test_server.rs"]
+mod test_server;
+#[path = "../grpc/token_service.rs"]
+mod token_service;
+#[path = "grpc/two_servers.rs"]
+mod two_servers;
 
 use fixtures::Bench;
 

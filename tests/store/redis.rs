@@ -141,7 +141,8 @@ async fn again_until_committed(store: &RedisStore, commit: Commit) -> Commit {
 async fn an_unsafe_redis_is_refused_with_the_setting() {
     async fn opened(server: &RedisServer, safety: Safety) -> Result<RedisStore, OpenError> {
         let entropy = SeededEntropy::named("checks");
-        RedisStore::open(Topology::Standalone, &server.url("t"), safety, Arc::new(SystemClock::default()), entropy).await
+        RedisStore::open(Topology::Standalone, &server.url("t"), safety, Arc::new(SystemClock::default()), entropy)
+            .await
     }
     opened(&RedisServer::start().await, Safety::Required).await.expect("a safe Redis");
     let evicting = ["--appendonly", "yes", "--maxmemory-policy", "volatile-lru"];

@@ -102,7 +102,7 @@ async fn each_primary_of_a_cluster_is_checked() {
     let unsafe_one = fleet.owner("t:{77}:head");
     fleet.servers[unsafe_one].run(&["CONFIG", "SET", "appendonly", "no"]);
     let entropy = SeededEntropy::named("checks");
-    let (url, clock) = (fleet.url("t"), Arc::new(SystemClock));
+    let (url, clock) = (fleet.url("t"), Arc::new(SystemClock::default()));
     let opened = RedisStore::open(Topology::Cluster, &url, Safety::Required, clock, entropy).await;
     let Err(OpenError::Unsafe(problems)) = opened else { panic!("not refused") };
     let port = format!(":{}: appendonly", fleet.servers[unsafe_one].port());
