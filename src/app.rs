@@ -199,21 +199,9 @@ impl Server {
         self.http
     }
 
-    /// Runs until SIGTERM or SIGINT, then stops.
-    pub async fn run_until_signal(self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            }
-            (terminate, interrupt) => {
-                let error = terminate.err().or(interrupt.err());
-                warn!(?error, "signals can't be received; stopping");
-            }
-        }
+    /// Runs until it is told to end, then stops.
+    pub async fn run_until(self, end: impl Future<Output = ()>) {
+        end.await;
         info!("stopping");
         self.stop().await;
     }
@@ -236,6 +224,19 @@ impl Server {
         }
         self.store.close().await;
     }
+}
+
+/// Waits for SIGTERM or SIGINT. Catches them from this call on, not only once it is awaited: whoever
+/// reads that the server listens may end it at once.
+pub fn termination() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 async fn listen(field: &'static str, address: SocketAddr, exposure: Exposure) -> Result<TcpListener, StartError> {

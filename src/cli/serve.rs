@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::app::Server;
+use crate::app::{self, Server};
 use crate::config::{
     self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreSafety, StoreUrl, TraceRatio,
 };
@@ -70,10 +70,11 @@ impl Serve {
         block_on_all_cores(async {
             let telemetry = Telemetry::start(&config.log, &config.traces).map_err(Failure::refused)?;
             let said = Banner::of(&config);
+            let end = app::termination().map_err(Failure::refused)?;
             let server = Server::start(config).await.map_err(Failure::refused)?;
             // A server whose standard error nobody reads serves all the same.
             let _ = said.write(streams.err, server.grpc_address(), server.http_address());
-            server.run_until_signal().await;
+            server.run_until(end).await;
             telemetry.finish().await;
             Ok(Exit::Done)
         })
