@@ -1,5 +1,6 @@
 //! What every transition takes and answers. Each is a pure function of a record and a request.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::fact::Fact;
@@ -12,7 +13,7 @@ use super::time::Timestamp;
 use super::token::{AccessToken, RefreshToken};
 
 /// Random values for one transition, drawn before it runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Fresh {
     /// For a new session's id.
     pub session: [u8; 16],
@@ -20,6 +21,13 @@ pub struct Fresh {
     pub secret: [u8; 16],
     /// For a new access token's id.
     pub token: [u8; 16],
+}
+
+/// One of them becomes a session's secret.
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fresh(..)")
+    }
 }
 
 /// What a transition may look at beside record and request.

@@ -6,6 +6,8 @@ mod floods;
 mod forge;
 mod layers;
 mod oracle;
+mod requirements;
+mod requirements_table;
 mod stale_cache;
 mod store_faults;
 mod vectors;
