@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use tracing::Subscriber;
 use tracing::field::Field;
 use tracing_subscriber::field::MakeExt as _;
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::registry::LookupSpan;
@@ -23,7 +23,10 @@ where
 {
     let filter = EnvFilter::try_new(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
     // A line looks the same whether its call was sampled or not.
-    let filter = filter.and(filter_fn(|metadata| metadata.target() != call::TARGET));
+    // The hint is repeated, or the two together have none: every trace line of every library would be
+    // weighed at each call, which doubles its cost.
+    let most = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != call::TARGET).with_max_level_hint(most));
     let lines = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer);
     match config.format {
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
