@@ -357,3 +357,18 @@ async fn a_repeated_refresh_that_asks_for_something_else_is_told_so() {
     assert_eq!(refusal(&refused).1, "REFRESH_TOKEN_SUPERSEDED");
     assert_eq!(server.refresh(&first.refresh_token).await.expect("the same again"), second);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refreshed_token_falls_by_the_time_its_session_was_opened() {
+    use token_authority::domain::ids::TokenId;
+    let server = TestServer::start().await;
+    let first = server.login("ann", "phone").await;
+    server.pass(Duration::from_secs(60));
+    let second = server.refresh(&first.refresh_token).await.expect("refreshes");
+    let mut origins = Vec::new();
+    for pair in [first, second] {
+        let token_id = server.introspect(&pair.access_token).await.token_id;
+        origins.push(TokenId::parse(&token_id).expect("an id").origin);
+    }
+    assert_eq!(origins[0], origins[1], "a cut-off that a refresh raced with would miss its token");
+}
