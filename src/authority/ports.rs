@@ -177,6 +177,10 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Carries out one step, whole or not at all; durable once it answers `Committed`.
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError>;
 
+    /// How far the log has got that this record's revocations are in, as certain as the answer to a
+    /// commit: for whoever finds done what is asked for, maybe by a commit whose outcome nobody knew.
+    async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError>;
+
     /// Follows the revocation log: a snapshot of each partition, then what is added. The follower
     /// never loses an entry: after any doubt about a partition, it gets a new snapshot of it.
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError>;
