@@ -12,6 +12,7 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
+mod recent;
 mod replicas;
 mod script;
 
@@ -34,6 +35,7 @@ use connect::Connections;
 use follower::Follower;
 use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, encode_entry, encode_record, partition};
 use log::{Log, bytes};
+use recent::Recent;
 use replicas::Replicas;
 use script::Script;
 
@@ -58,6 +60,7 @@ pub struct RedisStore {
     connections: Connections,
     keys: Keys,
     log: Log,
+    recent: Arc<Recent>,
     /// `None`: nobody waits for one.
     replicas: Option<Replicas>,
     commit: Script,
@@ -83,7 +86,8 @@ impl RedisStore {
         let waiting = connections.waiting.clone().zip(address.wait());
         let replicas = waiting.map(|(connections, wait)| Replicas::new(connections, wait));
         let (commit, confirm, tasks) = (Script::commit(), Script::confirm(), Tasks::default());
-        let store = Self { connections, keys, log, replicas, commit, confirm, clock, entropy, tasks };
+        let recent = Arc::new(Recent::new());
+        let store = Self { connections, keys, log, recent, replicas, commit, confirm, clock, entropy, tasks };
         let opened = store.prepare(safety, &address).await;
         if opened.is_err() {
             store.close().await;
@@ -143,7 +147,7 @@ impl RedisStore {
             let tag = u32::from_be_bytes(tag);
             arguments.push(entry.until.millis().into());
             arguments.push(i64::from(tag).into());
-            arguments.push(encode_entry(tag, entry).as_slice().into());
+            arguments.push(encode_entry(tag, commit.key.owner(), entry).as_slice().into());
         }
         arguments
     }
@@ -176,10 +180,16 @@ impl Store for RedisStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError> {
-        match self.send(commit).await? {
-            Value::Null => Ok(Outcome::Conflict),
-            head => Ok(Outcome::Committed(Revision::at(decode_head(partition(&commit.key), &bytes(head)?)?))),
+        let partition = partition(&commit.key);
+        let head = match self.send(commit).await? {
+            Value::Null => return Ok(Outcome::Conflict),
+            head => decode_head(partition, &bytes(head)?)?,
+        };
+        // Answered from here on, whether it is ever told by the log or lost before.
+        for entry in &commit.revocations {
+            self.recent.add(partition, commit.key.owner(), entry);
         }
+        Ok(Outcome::Committed(Revision::at(head)))
     }
 
     async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
@@ -195,8 +205,9 @@ impl Store for RedisStore {
     }
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
-        let (log, channel) = (self.log.clone(), self.keys.channel());
-        let (follower, updates) = Follower::start(log, &self.connections.subscriber, channel).await?;
+        let (log, channel, subscriber) = (self.log.clone(), self.keys.channel(), &self.connections.subscriber);
+        let (recent, clock) = (self.recent.clone(), self.clock.clone());
+        let (follower, updates) = Follower::start(log, subscriber, channel, recent, clock).await?;
         self.tasks.spawn_until_stopped(follower.run());
         Ok(updates)
     }
