@@ -138,10 +138,11 @@ impl Server {
 
         let tasks = Tasks::default();
         let index = Arc::new(RevocationIndex::new(store.partitions()));
-        follow(&tasks, store.clone(), index.clone(), clock.clone());
+        prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let authority = Arc::new(assemble(realms, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+        tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
         index.complete().await;
@@ -327,26 +328,12 @@ fn assemble(
     Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy }))
 }
 
-/// Keeps the index up with the store's log, and small.
-fn follow(tasks: &Tasks, store: Arc<dyn Store>, index: Arc<RevocationIndex>, clock: Arc<dyn Clock>) {
-    let pruned = index.clone();
+/// Keeps the index small.
+fn prune(tasks: &Tasks, index: Arc<RevocationIndex>, clock: Arc<dyn Clock>) {
     tasks.spawn_until_stopped(async move {
         loop {
             tokio::time::sleep(PRUNE_EVERY).await;
-            pruned.prune(clock.now());
-        }
-    });
-    tasks.spawn_until_stopped(async move {
-        loop {
-            match store.follow().await {
-                Ok(mut updates) => {
-                    while let Some(update) = updates.recv().await {
-                        index.apply(&update);
-                    }
-                }
-                Err(error) => warn!(%error, "the revocation log can't be followed"),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            index.prune(clock.now());
         }
     });
 }

@@ -42,7 +42,8 @@
 //! **Introspect.** [`verify`] alone: strict parsing, the key by `kid`, the signature or the cache of
 //! what was verified, then what changes: expiry and the revocation index. No store is touched,
 //! unless the caller wants the record's word or asks about a refresh token. The index follows the
-//! store's log, and takes in this process's own revocations before they are answered.
+//! store's log, and takes in this process's own revocations before they are answered. What the log
+//! loses in a failover, those who follow it put back, on the records too.
 //!
 //! # Invariants
 //!

@@ -24,6 +24,7 @@ mod persisted;
 pub mod ports;
 mod realm;
 pub mod refresh_token;
+mod revocation_log;
 mod revoke_token;
 mod sending;
 pub mod sessions;

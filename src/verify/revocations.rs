@@ -98,6 +98,8 @@ impl RevocationIndex {
                 // what follows there has smaller numbers than what was lost.
                 self.advance(*head, |_| Some(*head));
             }
+            // In force already, since they were told.
+            LogUpdate::Lost { .. } => {}
             LogUpdate::Entry { position, entry } => {
                 self.insert(entry);
                 // Before the snapshot, earlier entries are missing: no head yet.

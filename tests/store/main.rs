@@ -11,6 +11,8 @@ mod power_cut;
 mod redis;
 mod redis_failover;
 mod redis_fleet;
+mod redis_proxy;
+mod redis_replicas;
 mod redis_server;
 mod sealed;
 

@@ -25,6 +25,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::domain::revocation::Revision;
 
 pub use directory::OpenError;
 use directory::OwnDirectory;
@@ -179,6 +180,10 @@ impl Store for EmbeddedStore {
         }
         // The writer drops an answer only when it panics, which may be after the commit.
         answered.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("the store's writer stopped".into())))
+    }
+
+    async fn proof(&self, _: &RecordKey) -> Result<Revision, StoreError> {
+        self.with_database(|database| Ok(Revision::at(tables::read_head(database)?.position())))
     }
 
     /// Reads the whole log first, on a blocking thread: half a second where there are a million entries.
