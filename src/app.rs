@@ -141,7 +141,15 @@ impl Server {
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let authority = Arc::new(assemble(realms, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+        let authority = Arc::new(assemble(
+            realms,
+            store.clone(),
+            tasks.clone(),
+            index.clone(),
+            config.max_staleness,
+            clock,
+            entropy,
+        )?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
@@ -309,6 +317,7 @@ fn assemble(
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
+    max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Authority, StartError> {
@@ -325,7 +334,7 @@ fn assemble(
         }
     }
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy }))
+    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy }))
 }
 
 /// Keeps the index small.

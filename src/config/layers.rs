@@ -13,7 +13,7 @@ use super::value;
 /// Each key of a configuration file.
 pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
     ("server", &["grpc", "http", "public_url", "insecure", "realms"]),
-    ("store", &["url", "accept_unsafe"]),
+    ("store", &["url", "accept_unsafe", "max_staleness"]),
     ("keys", &["encryption_key_file"]),
     ("log", &["format", "level"]),
     ("telemetry", &["otlp_endpoint", "trace_ratio"]),

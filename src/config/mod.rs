@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
@@ -51,6 +52,8 @@ pub struct Config {
     pub store: StoreUrl,
     /// What to do with a Redis that may lose what it acknowledged.
     pub store_safety: StoreSafety,
+    /// How long introspection answers from memory while the store is not heard of.
+    pub max_staleness: Duration,
     /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
     pub encryption_key_file: Option<PathBuf>,
     /// What to do when that file is missing.
@@ -154,6 +157,7 @@ impl Default for Config {
             exposure: Exposure::default(),
             store: StoreUrl::Embedded(PathBuf::from("./data")),
             store_safety: StoreSafety::default(),
+            max_staleness: Duration::from_secs(30),
             encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
@@ -186,6 +190,7 @@ impl Config {
         let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
         let safety = layers.read("store", "accept_unsafe", value::store_safety);
         let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
+        let max_staleness = layers.read("store", "max_staleness", value::max_staleness);
         let key = layers.read("keys", "encryption_key_file", value::path);
         let key = key.or_flag(flags.encryption_key_file, "--key-file");
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
@@ -211,6 +216,7 @@ impl Config {
             exposure,
             store: store.value.unwrap_or(default.store),
             store_safety: safety.value.unwrap_or_default(),
+            max_staleness: max_staleness.value.unwrap_or(default.max_staleness),
             encryption_key_file: key.value,
             create_key: flags.create_key,
             realms,

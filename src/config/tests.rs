@@ -71,7 +71,7 @@ fn a_typo_is_refused_with_file_line_and_the_nearest_name() {
     for (text, expected) in [
         ("[server]\ngrcp = \"127.0.0.1:1\"\n", "c.toml:2: server.grcp: unknown key \"grcp\": did you mean \"grpc\"?"),
         ("\n[sever]\n", "c.toml:2: unknown table \"sever\": did you mean \"server\"?"),
-        ("[store]\nqqq = 1\n", "c.toml:2: store.qqq: unknown key \"qqq\": known are url, accept_unsafe"),
+        ("[store]\nqqq = 1\n", "c.toml:2: store.qqq: unknown key \"qqq\": known are url, accept_unsafe, max_staleness"),
         (
             "[realm]\nname = \"a\"\n\nacces_lifetime = \"15m\"\n",
             "c.toml:4: realm.acces_lifetime: unknown key \"acces_lifetime\": did you mean \"access_lifetime\"?",

@@ -126,6 +126,11 @@ pub(super) fn store_url(raw: &Raw) -> Result<StoreUrl, String> {
     StoreUrl::parse(text(raw).unwrap_or_default()).map_err(|error| error.to_string())
 }
 
+/// Parses how long the store may go unheard.
+pub(super) fn max_staleness(raw: &Raw) -> Result<Duration, String> {
+    duration(raw, &(Duration::from_secs(2)..=Duration::from_secs(3_600)), Duration::from_secs(1))
+}
+
 /// Parses a path.
 pub(super) fn path(raw: &Raw) -> Result<PathBuf, String> {
     text(raw).filter(|text| !text.is_empty()).map(PathBuf::from).ok_or_else(|| "must be a path".to_owned())

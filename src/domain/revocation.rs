@@ -137,6 +137,11 @@ pub enum LogUpdate {
         /// Each with its owner.
         entries: Vec<(Owner, RevocationEntry)>,
     },
+    /// Everything that the log held at this time has been told.
+    Confirmed {
+        /// By the clock of this instance.
+        at: Timestamp,
+    },
 }
 
 #[cfg(test)]

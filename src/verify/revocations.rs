@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::token::VerifiedToken;
 use super::uniform::{Build, Uniform};
@@ -75,6 +77,12 @@ pub struct RevocationIndex {
     /// How far each partition's log has been applied; `None` before its first snapshot.
     heads: RwLock<Box<[Option<Position>]>>,
     progress: watch::Sender<()>,
+    /// Whatever was revoked up to this time, in milliseconds, is in.
+    as_of: AtomicI64,
+    born: Instant,
+    /// When that was heard, in milliseconds since `born`. By the steady clock: a wall clock that is set
+    /// makes no knowledge older.
+    heard: AtomicU64,
 }
 
 impl RevocationIndex {
@@ -86,6 +94,9 @@ impl RevocationIndex {
             any_wide: AtomicBool::new(false),
             heads: RwLock::new(vec![None; usize::from(partitions)].into()),
             progress: watch::Sender::new(()),
+            as_of: AtomicI64::new(i64::MIN),
+            born: Instant::now(),
+            heard: AtomicU64::new(0),
         }
     }
 
@@ -100,6 +111,10 @@ impl RevocationIndex {
             }
             // In force already, since they were told.
             LogUpdate::Lost { .. } => {}
+            LogUpdate::Confirmed { at } => {
+                self.as_of.fetch_max(at.millis(), Ordering::Release);
+                self.heard.fetch_max(self.age(), Ordering::Release);
+            }
             LogUpdate::Entry { position, entry } => {
                 self.insert(entry);
                 // Before the snapshot, earlier entries are missing: no head yet.
@@ -155,6 +170,17 @@ impl RevocationIndex {
     /// Whether every partition's log has been read once. Before that, silence proves nothing.
     pub fn is_complete(&self) -> bool {
         read(&self.heads).iter().all(Option::is_some)
+    }
+
+    /// Whatever was revoked up to this time is in; `None` before that was confirmed once.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        let as_of = self.as_of.load(Ordering::Acquire);
+        (as_of != i64::MIN).then(|| Timestamp::from_millis(as_of))
+    }
+
+    /// How long ago it was confirmed that nothing is missing, or this index was made.
+    pub fn staleness(&self) -> Duration {
+        Duration::from_millis(self.age().saturating_sub(self.heard.load(Ordering::Acquire)))
     }
 
     /// Whether everything up to the revision has been applied.
@@ -248,6 +274,11 @@ impl RevocationIndex {
                 self.add_wide(|wide| defer(&mut wide.realms, realm.clone(), CutOff { at: *at, until }));
             }
         }
+    }
+
+    /// In milliseconds.
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn add_wide(&self, add: impl FnOnce(&mut Wide)) {

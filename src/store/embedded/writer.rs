@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redb::{Database, Durability};
+use tokio::time::Instant;
 
 use crate::authority::ports::{Clock, Entropy, Outcome, StoreError};
 
@@ -19,6 +20,8 @@ use super::tables::{self, Head};
 const GARBAGE_PER_BATCH: usize = 512;
 /// How often an idle writer looks for garbage.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// How often followers are told that nothing is missing, at most.
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 /// The same while there is more to do.
 const BUSY_TICK: Duration = Duration::from_millis(10);
 
@@ -69,6 +72,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let _last_words = LastWords(self.condition.clone(), self.queue.clone());
         let mut tick = IDLE_TICK;
+        let mut confirmed = Instant::now();
         while self.condition.check().is_ok() {
             match self.queue.take(tick) {
                 Taken::Batch(batch) => self.serve(batch),
@@ -76,6 +80,10 @@ impl Writer {
                 Taken::Closed => break,
             }
             self.condition.followers.catch_up(&self.database);
+            if confirmed.elapsed() >= CONFIRM_EVERY {
+                self.condition.followers.confirm(self.clock.now());
+                confirmed = Instant::now();
+            }
             tick = self.next_tick();
         }
         self.condition.fail("the store is closed");
