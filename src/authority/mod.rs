@@ -25,6 +25,7 @@ mod persisted;
 pub mod ports;
 mod realm;
 pub mod refresh_token;
+pub mod revocation_feed;
 mod revocation_log;
 mod revoke_token;
 mod sending;
@@ -35,6 +36,7 @@ pub use error::Error;
 pub use realm::Realm;
 
 use ports::{Clock, Entropy, Store};
+use revocation_feed::RevocationFeed;
 
 /// The service behind every edge.
 #[derive(Debug)]
@@ -46,6 +48,7 @@ pub struct Authority {
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
+    feed: Arc<RevocationFeed>,
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -91,7 +94,8 @@ impl Authority {
         let Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy } = parts;
         let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
-        Self { realms, store, subjects, tasks, signer, verifier, index, max_staleness, clock, entropy }
+        let feed = Arc::new(RevocationFeed::new(index.clone()));
+        Self { realms, store, subjects, tasks, signer, verifier, index, feed, max_staleness, clock, entropy }
     }
 
     /// The realm of a request; empty means `default`.

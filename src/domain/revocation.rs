@@ -101,6 +101,13 @@ impl Revision {
     }
 }
 
+/// Of positions in different partitions.
+impl FromIterator<Position> for Revision {
+    fn from_iter<I: IntoIterator<Item = Position>>(positions: I) -> Self {
+        Self(positions.into_iter().collect())
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(self.0.len() * POSITION_BYTES);

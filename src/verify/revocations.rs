@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::token::VerifiedToken;
 use super::uniform::{Build, Uniform};
-use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId};
+use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId, SubjectKey};
 use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
@@ -34,6 +34,10 @@ impl Until {
 
     fn is_over(self, now: Timestamp) -> bool {
         i64::from(self.0) < now.seconds()
+    }
+
+    fn of(self, scope: RevocationScope) -> RevocationEntry {
+        RevocationEntry { scope, until: Timestamp::from_seconds(i64::from(self.0)) }
     }
 }
 
@@ -59,12 +63,41 @@ struct Shard {
     subject_epochs: HashMap<Random, Epoch, Build>,
 }
 
+impl Shard {
+    fn entries(&self) -> impl Iterator<Item = RevocationEntry> + '_ {
+        let tokens = self.tokens.iter().map(|(id, until)| until.of(RevocationScope::Token(id.0)));
+        let sessions = self.sessions.iter().map(|(id, until)| until.of(RevocationScope::Session(SessionId(id.0))));
+        let of_sessions = self.session_epochs.iter();
+        let of_sessions =
+            of_sessions.map(|(id, epoch)| epoch.until.of(RevocationScope::SessionEpoch(SessionId(id.0), epoch.below)));
+        let of_subjects = self.subject_epochs.iter();
+        let of_subjects =
+            of_subjects.map(|(id, epoch)| epoch.until.of(RevocationScope::SubjectEpoch(SubjectKey(id.0), epoch.below)));
+        tokens.chain(sessions).chain(of_sessions).chain(of_subjects)
+    }
+}
+
 /// Entries about many tokens: few, and usually none.
 #[derive(Debug, Default)]
 struct Wide {
     keys: HashMap<KeyId, Until>,
     clients: HashMap<RealmName, HashMap<ClientId, CutOff>>,
     realms: HashMap<RealmName, CutOff>,
+}
+
+impl Wide {
+    fn entries(&self) -> impl Iterator<Item = RevocationEntry> + '_ {
+        let keys = self.keys.iter().map(|(kid, until)| until.of(RevocationScope::Key(kid.clone())));
+        let clients = self.clients.iter().flat_map(|(realm, clients)| {
+            let one = |(client, cut_off): (&ClientId, &CutOff)| {
+                cut_off.until.of(RevocationScope::Client(realm.clone(), client.clone(), cut_off.at))
+            };
+            clients.iter().map(one)
+        });
+        let realms = self.realms.iter();
+        let realms = realms.map(|(realm, cut_off)| cut_off.until.of(RevocationScope::Realm(realm.clone(), cut_off.at)));
+        keys.chain(clients).chain(realms)
+    }
 }
 
 /// The revocations that a verifier asks.
@@ -162,6 +195,15 @@ impl RevocationIndex {
         of_client.into_iter().chain(wide.realms.get(realm)).map(|cut_off| cut_off.at).max()
     }
 
+    /// One part of everything that it holds, so that no part keeps others waiting for long; `None` after
+    /// the last.
+    pub fn part(&self, number: usize) -> Option<Vec<RevocationEntry>> {
+        match number.checked_sub(1) {
+            None => Some(read(&self.wide).entries().collect()),
+            Some(shard) => Some(read(self.shards.get(shard)?).entries().collect()),
+        }
+    }
+
     /// How many partitions the log has.
     pub fn partitions(&self) -> usize {
         read(&self.heads).len()
@@ -205,11 +247,7 @@ impl RevocationIndex {
 
     /// How far the logs have been applied.
     pub fn revision(&self) -> Revision {
-        let mut revision = Revision::default();
-        for head in read(&self.heads).iter().flatten() {
-            revision.merge(&Revision::at(*head));
-        }
-        revision
+        read(&self.heads).iter().flatten().copied().collect()
     }
 
     /// Forgets what only expired tokens could meet.
