@@ -1,6 +1,7 @@
 //! What a peer may ask of the server, whatever it calls: how large a request, for how long, and how
 //! many at a time. Looks at a method's name and at sizes, never into a message.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+use prost_reflect::DescriptorPool;
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
@@ -17,6 +19,10 @@ use tower::{Layer, Service};
 
 use crate::domain::policy::REQUEST_DEADLINE;
 
+use crate::listener::Peer;
+use crate::proto::FILE_DESCRIPTOR_SET;
+
+use super::answer::Answer;
 use super::status::{deadline_exceeded, overloaded, too_large};
 
 /// A token is at most 8 KiB, claims 4: nothing needs more.
@@ -39,6 +45,8 @@ const PROBES: &str = "/grpc.health.v1.Health/";
 pub struct Limits {
     in_flight: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    /// Paths of our own methods that answer once. Only these have an end to wait for.
+    unary: Arc<HashSet<String>>,
     /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
 }
@@ -48,6 +56,7 @@ impl Default for Limits {
         Self {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)),
+            unary: Arc::new(unary()),
             deadline: REQUEST_DEADLINE,
         }
     }
@@ -94,15 +103,29 @@ where
         let Ok(place) = places.clone().try_acquire_owned() else {
             return refuse(overloaded());
         };
+        let is_unary = self.limits.unary.contains(request.uri().path());
+        let peer = request.extensions().get::<Peer>().cloned();
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
         let answering =
             self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
         Box::pin(async move {
-            let answer = tokio::time::timeout(deadline, answering).await;
-            drop(place);
-            answer.unwrap_or_else(|_| Ok(deadline_exceeded().into_http()))
+            match tokio::time::timeout(deadline, answering).await {
+                Err(_) => Ok(deadline_exceeded().into_http()),
+                Ok(Ok(answer)) if is_unary && !answer.body().is_end_stream() => {
+                    let untaken = peer.map(|peer| peer.has_to_take());
+                    Ok(answer.map(|body| Body::new(Answer::new(body, place, untaken))))
+                }
+                Ok(answer) => answer,
+            }
         })
     }
+}
+
+fn unary() -> HashSet<String> {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
+    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let unary = methods.filter(|method| !method.is_client_streaming() && !method.is_server_streaming());
+    unary.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
 }
 
 fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {
@@ -181,7 +204,8 @@ mod tests {
     #[tokio::test]
     async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
         let one = || Arc::new(Semaphore::new(1));
-        let limits = Limits { in_flight: one(), batches: one(), deadline: Duration::from_millis(20) };
+        let limits =
+            Limits { in_flight: one(), batches: one(), unary: Arc::default(), deadline: Duration::from_millis(20) };
         let slow = tower::service_fn(|_: Request<Body>| async {
             std::future::pending::<()>().await;
             Ok(Response::new(Body::empty()))
