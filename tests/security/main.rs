@@ -5,9 +5,13 @@ mod attack_table;
 mod floods;
 mod forge;
 mod layers;
+mod message_sizes;
 mod oracle;
+mod raw_client;
 mod requirements;
 mod requirements_table;
+#[path = "../grpc/server_process.rs"]
+mod server_process;
 mod stale_cache;
 mod store_faults;
 mod vectors;
