@@ -8,6 +8,7 @@ mod layers;
 mod message_sizes;
 mod oracle;
 mod raw_client;
+mod refusal_time;
 mod requirements;
 mod requirements_table;
 #[path = "../grpc/server_process.rs"]
