@@ -108,8 +108,11 @@ where
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
         let answering =
             self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
+        // Runs from here on: tonic keeps the same deadline by a timer of its own, made after this one,
+        // and would answer CANCELLED.
+        let answering = tokio::time::timeout(deadline, answering);
         Box::pin(async move {
-            match tokio::time::timeout(deadline, answering).await {
+            match answering.await {
                 Err(_) => Ok(deadline_exceeded().into_http()),
                 Ok(Ok(answer)) if is_unary && !answer.body().is_end_stream() => {
                     let untaken = peer.map(|peer| peer.has_to_take());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
+mod deadlines;
 mod floods;
 mod forge;
 mod layers;
