@@ -204,23 +204,65 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
+    fn call(path: &str) -> Request<Body> {
+        Request::builder().uri(path).body(Body::empty()).expect("a request")
+    }
+
+    fn code(response: &Response<Body>) -> Option<&str> {
+        response.headers().get("grpc-status").map(|code| code.to_str().expect("text"))
+    }
+
+    fn one_at_a_time() -> Limits {
         let one = || Arc::new(Semaphore::new(1));
-        let limits =
-            Limits { in_flight: one(), batches: one(), unary: Arc::default(), deadline: Duration::from_millis(20) };
-        let slow = tower::service_fn(|_: Request<Body>| async {
-            std::future::pending::<()>().await;
-            Ok(Response::new(Body::empty()))
-        });
-        let mut service = limits.layer(slow);
-        let call = |path: &str| Request::builder().uri(path).body(Body::empty()).expect("a request");
-        let code = |response: Response<Body>| response.headers()["grpc-status"].to_str().expect("text").to_owned();
+        let unary = Arc::new(HashSet::from(["/a.B/C".to_owned()]));
+        Limits { in_flight: one(), batches: one(), unary, deadline: Duration::from_millis(20) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
+        let mut service = one_at_a_time().layer(tower::service_fn(|_| std::future::pending()));
         let first = service.call(call("/a.B/C"));
-        assert_eq!(code(service.call(call("/a.B/C")).await.expect("answers")), "8", "RESOURCE_EXHAUSTED");
+        let second = service.call(call("/a.B/C")).await.expect("answers");
+        assert_eq!(code(&second), Some("8"), "RESOURCE_EXHAUSTED");
         let probe = service.call(call("/grpc.health.v1.Health/Check"));
-        assert!(tokio::time::timeout(Duration::from_millis(1), probe).await.is_err(), "passed on");
-        assert_eq!(code(first.await.expect("answers")), "4", "DEADLINE_EXCEEDED");
-        assert_eq!(code(service.call(call("/a.B/C")).await.expect("answers")), "4", "its place is free again");
+        assert!(tokio::time::timeout(Duration::from_secs(1), probe).await.is_err(), "passed on");
+        assert_eq!(code(&first.await.expect("answers")), Some("4"), "DEADLINE_EXCEEDED");
+        let third = service.call(call("/a.B/C")).await.expect("answers");
+        assert_eq!(code(&third), Some("4"), "its place is free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_runs_from_the_moment_at_which_the_call_arrives() {
+        let mut service = one_at_a_time().layer(tower::service_fn(|_| std::future::pending()));
+        let first = service.call(call("/a.B/C"));
+        tokio::time::advance(Duration::from_millis(21)).await;
+        let answer = tokio::time::timeout(Duration::ZERO, first).await.expect("at once").expect("answers");
+        assert_eq!(code(&answer), Some("4"), "DEADLINE_EXCEEDED");
+    }
+
+    #[tokio::test]
+    async fn an_answer_keeps_its_place_until_it_is_taken() {
+        let answer = |_| async { Ok(Response::new(Body::new("x".repeat(40_000)))) };
+        let mut service = one_at_a_time().layer(tower::service_fn(answer));
+        let mut first = service.call(call("/a.B/C")).await.expect("answers");
+        let second = service.call(call("/a.B/C")).await.expect("answers");
+        assert_eq!(code(&second), Some("8"), "RESOURCE_EXHAUSTED");
+        let mut pieces = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(first.body_mut()).poll_frame(context)).await {
+            pieces.push(frame.expect("a frame").into_data().expect("data").len());
+        }
+        assert_eq!(pieces, [16_384, 16_384, 7_232]);
+        drop(first);
+        for _ in 0..2 {
+            let stream = service.call(call("/a.B/Watch")).await.expect("answers");
+            assert_eq!(code(&stream), None, "a stream has no end to wait for");
+        }
+    }
+
+    #[test]
+    fn what_is_unary_is_read_from_the_descriptors() {
+        let unary = unary();
+        assert!(BATCHES.iter().all(|batch| unary.contains(*batch)));
+        assert!(!unary.contains("/token_authority.v1.TokenService/WatchRevocations"));
     }
 }
