@@ -49,8 +49,8 @@ pub(super) fn grpc(
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
         .layer(grpc::limits::Limits::default())
         .add_service(health)
-        .add_service(reflection().build_v1().map_err(unbuilt)?)
-        .add_service(reflection().build_v1alpha().map_err(unbuilt)?)
+        .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
+        .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
             TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
@@ -84,7 +84,7 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-fn unbuilt(error: ReflectionError) -> StartError {
+fn unbuilt(error: &ReflectionError) -> StartError {
     StartError::Other(error.to_string())
 }
 
