@@ -49,7 +49,9 @@ impl<T> Connection<T> {
             self.moved = true;
             return outcome;
         }
-        while let Poll::Ready(now) = self.turns.poll_tick(context) {
+        while self.turns.poll_tick(context).is_ready() {
+            // Not the time at which the turn should have ended: it may have been long ago.
+            let now = Instant::now();
             if std::mem::take(&mut self.moved) {
                 self.last_moved = now;
             }
@@ -199,8 +201,12 @@ mod tests {
             tokio::time::advance(TIMEOUT / 2).await;
             client.write_u8(1).await.expect("written");
             connection.read_u8().await.expect("read");
+            let next = tokio::time::timeout(Duration::ZERO, connection.read_u8()).await;
+            assert!(next.is_err(), "still open, and nothing to read");
         }
+        let begun = Instant::now();
         timed_out(connection.read_u8().await);
+        assert!(begun.elapsed() >= TIMEOUT, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
