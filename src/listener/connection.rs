@@ -38,7 +38,7 @@ impl<T> Connection<T> {
     pub(super) fn new(transport: T, peer: Peer, peer_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
         let (now, turn) = (Instant::now(), peer_timeout.min(ANSWER_TIMEOUT));
         let mut turns = tokio::time::interval_at(now + turn, turn);
-        // A server that was suspended has not been kept waiting for all that time.
+        // Missed turns are not made up for: in two at once no answer would have had its time.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { transport, peer, peer_timeout, turns, moved: false, last_moved: now, _place: place }
     }
