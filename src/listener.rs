@@ -87,7 +87,6 @@ impl Listener {
 /// A connection that nothing was read from yet.
 struct Accepted {
     stream: TcpStream,
-    address: SocketAddr,
     place: OwnedSemaphorePermit,
 }
 
@@ -105,11 +104,11 @@ impl Door {
     async fn accept(&mut self) -> Accepted {
         loop {
             match self.socket.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, _)) => {
                     let place = self.places.clone().try_acquire_owned().ok();
                     let was_full = std::mem::replace(&mut self.full, place.is_none());
                     match place {
-                        Some(place) => return Accepted { stream, address, place },
+                        Some(place) => return Accepted { stream, place },
                         None if !was_full => warn!("no place for another connection: server.max_connections are open"),
                         None => {}
                     }
@@ -132,11 +131,11 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 /// What has to be done before a connection is served; each one for itself, beside the accepting.
 async fn establish(accepted: Accepted, limits: ConnectionLimits) -> Option<Connection> {
-    let Accepted { stream, address, place } = accepted;
+    let Accepted { stream, place } = accepted;
     // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "gone before it was served");
         return None;
     }
-    Some(Connection::new(stream, Peer::at(address), limits.peer_timeout, place))
+    Some(Connection::new(stream, limits.peer_timeout, place))
 }

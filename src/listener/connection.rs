@@ -2,7 +2,6 @@
 //! waiting. Knows no protocol.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,11 +34,12 @@ pub struct Connection<T = TcpStream> {
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(transport: T, peer: Peer, peer_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(transport: T, peer_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
         let (now, turn) = (Instant::now(), peer_timeout.min(ANSWER_TIMEOUT));
         let mut turns = tokio::time::interval_at(now + turn, turn);
         // Missed turns are not made up for: in two at once no answer would have had its time.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let peer = Peer::default();
         Self { transport, peer, peer_timeout, turns, moved: false, last_moved: now, _place: place }
     }
 
@@ -107,22 +107,12 @@ impl<T> Connected for Connection<T> {
 }
 
 /// Who is at the other end; each gRPC call carries it among its extensions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Peer {
-    address: SocketAddr,
     answers: Arc<Answers>,
 }
 
 impl Peer {
-    pub(super) fn at(address: SocketAddr) -> Self {
-        Self { address, answers: Arc::default() }
-    }
-
-    /// Where it connects from.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// Notes an answer that it has to take in time, until the value is dropped.
     pub fn has_to_take(&self) -> Untaken {
         let answers = Arc::clone(&self.answers);
@@ -175,8 +165,7 @@ mod tests {
         let (server, client) = tokio::io::duplex(buffer);
         let places = Arc::new(Semaphore::new(1));
         let place = places.clone().acquire_owned().await.expect("open");
-        let peer = Peer::at(([127, 0, 0, 1], 1).into());
-        (Connection::new(server, peer, TIMEOUT, place), client, places)
+        (Connection::new(server, TIMEOUT, place), client, places)
     }
 
     fn timed_out<T: std::fmt::Debug>(result: io::Result<T>) {
