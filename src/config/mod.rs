@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
 
+mod connections;
 mod document;
 mod environment;
 mod layers;
@@ -22,6 +23,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use connections::ConnectionLimits;
 pub use environment::Environment;
 pub use problem::{ConfigError, Origin, Problem};
 pub use store_url::{RedisUrl, StoreUrl};
@@ -48,6 +50,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Who may reach the listeners.
     pub exposure: Exposure,
+    /// How many connections are open, and how slow their peers may be.
+    pub connections: ConnectionLimits,
     /// Where sessions, keys and revocations are.
     pub store: StoreUrl,
     /// What to do with a Redis that may lose what it acknowledged.
@@ -155,6 +159,7 @@ impl Default for Config {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
             exposure: Exposure::default(),
+            connections: ConnectionLimits::default(),
             store: StoreUrl::Embedded(PathBuf::from("./data")),
             store_safety: StoreSafety::default(),
             max_staleness: Duration::from_secs(30),
@@ -187,6 +192,8 @@ impl Config {
         let public_url =
             layers.read("server", "public_url", value::public_url).or_flag(flags.public_url, "--public-url");
         let exposure = layers.read("server", "insecure", value::exposure).or_flag(flags.exposure, "--insecure");
+        let most = layers.read("server", "max_connections", connections::most);
+        let peer_timeout = layers.read("server", "peer_timeout", connections::peer_timeout);
         let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
         let safety = layers.read("store", "accept_unsafe", value::store_safety);
         let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
@@ -214,6 +221,10 @@ impl Config {
             http: http.value.unwrap_or(default.http),
             public_url: public_url.value,
             exposure,
+            connections: ConnectionLimits {
+                most: most.value.unwrap_or(default.connections.most),
+                peer_timeout: peer_timeout.value.unwrap_or(default.connections.peer_timeout),
+            },
             store: store.value.unwrap_or(default.store),
             store_safety: safety.value.unwrap_or_default(),
             max_staleness: max_staleness.value.unwrap_or(default.max_staleness),

@@ -70,6 +70,7 @@ pub(super) fn duration(raw: &Raw, bounds: &RangeInclusive<Duration>, unit: Durat
 pub(super) fn integer(raw: &Raw, bounds: &RangeInclusive<usize>) -> Result<usize, String> {
     let integer = match raw {
         Raw::Integer(integer) => usize::try_from(*integer).ok(),
+        Raw::Word(word) => word.parse().ok(),
         _ => None,
     };
     integer
