@@ -17,6 +17,7 @@ use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, CreateKey, Exposure};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
+use crate::proto::v1::key_service_server::KeyServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::signing::Signer;
@@ -146,10 +147,13 @@ impl Server {
         // Nobody knows what was revoked before.
         index.complete().await;
         info!(entries = index.len(), "revocation log read");
+        let tending = authority.clone();
+        tasks.spawn_until_stopped(async move { tending.tend_keys().await });
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
+        let streams = grpc::OpenStreams::new(stopped.clone());
         let http_edge = axum::serve(http, http::router(authority.clone(), health.readiness()))
             .with_graceful_shutdown(until(stopped.clone()));
         let grpc_edge = tonic::transport::Server::builder()
@@ -169,9 +173,10 @@ impl Server {
             .add_service(reflection().build_v1().map_err(|error| StartError::Other(error.to_string()))?)
             .add_service(reflection().build_v1alpha().map_err(|error| StartError::Other(error.to_string()))?)
             .add_service(
-                TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
+                TokenServiceServer::new(grpc::Tokens::new(authority.clone(), streams))
                     .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
             )
+            .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
             .add_service(
                 SessionServiceServer::new(grpc::Sessions::new(authority))
                     .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
@@ -291,7 +296,7 @@ async fn open_realms(
     store: &dyn Store,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<Vec<Realm>, StartError> {
+) -> Result<Vec<Arc<Realm>>, StartError> {
     let mut realms = Vec::new();
     for policy in policies {
         let name = policy.realm.to_string();
@@ -302,9 +307,9 @@ async fn open_realms(
     Ok(realms)
 }
 
-/// The authority over its realms, their keys installed where tokens are signed and verified.
+/// The authority over its realms.
 fn assemble(
-    realms: Vec<Realm>,
+    realms: Vec<Arc<Realm>>,
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
@@ -314,17 +319,9 @@ fn assemble(
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
-    for realm in &realms {
-        let name = &realm.policy.realm;
-        issuers.set(name.clone(), realm.issuers.iter().map(ToString::to_string));
-        for (number, key) in &realm.keys {
-            let verifying = key.verify_key(name.clone()).map_err(|error| other(&error))?;
-            keys.install(verifying).map_err(|error| other(&error))?;
-            signer.install(name.clone(), *number, key.clone());
-        }
-    }
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy }))
+    let parts = Parts { realms, store, tasks, signer, verifier, index, clock, entropy };
+    Authority::new(parts).map_err(|error| other(&error))
 }
 
 /// Keeps the index up with the store's log, and small.

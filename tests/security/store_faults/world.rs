@@ -74,18 +74,13 @@ impl World {
         let realm = Realm::open(policy, "https://issuer.example", &*store, &*clock, &*entropy).await.unwrap();
         let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
         let signer = Arc::new(Signer::new().unwrap());
-        issuers.set(realm.policy.realm.clone(), realm.issuers.iter().map(ToString::to_string));
-        for (number, key) in &realm.keys {
-            keys.install(key.verify_key(realm.policy.realm.clone()).unwrap()).unwrap();
-            signer.install(realm.policy.realm.clone(), *number, key.clone());
-        }
         let index = Arc::new(RevocationIndex::new(1));
         let head = Position { partition: 0, number: 1, tag: 0 };
         index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
         let (realms, tasks) = (vec![realm], Tasks::default());
         let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy };
-        Self { store, authority: Arc::new(Authority::new(parts)) }
+        Self { store, authority: Arc::new(Authority::new(parts).unwrap()) }
     }
 
     pub(crate) async fn login(&self, name: &str, device: &str) -> IssuedTokens {
