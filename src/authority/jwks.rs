@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::domain::time::Timestamp;
+use crate::signing::key::SigningKey;
 use crate::verify::revocations::RevocationIndex;
 
 use super::{Authority, Error, Realm};
@@ -28,13 +29,27 @@ pub struct JsonWebKeySet {
 impl JsonWebKeySet {
     /// What a realm publishes at `now`, less what is known to be compromised.
     pub(super) fn of(realm: &Realm, index: &RevocationIndex, now: Timestamp) -> Self {
-        let mut published: Vec<_> = realm.published(now).filter(|key| !index.key_ended(key.kid())).collect();
-        published.sort_by_key(|key| key.algorithm());
-        let keys: Vec<_> = published.iter().filter_map(|key| Some(key.public()?.to_jwk())).collect();
+        let mut keys: Vec<_> = published(realm, index, now).collect();
+        keys.sort_by_key(|key| key.algorithm());
+        let keys: Vec<_> = keys.iter().filter_map(|key| Some(key.public()?.to_jwk())).collect();
         let json = json!({ "keys": keys }).to_string().into_bytes();
         let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest(&SHA256, &json).as_ref()[..16]));
         Self { keys, json, etag }
     }
+
+    /// Whether it still is what a realm publishes.
+    pub(super) fn is_of(&self, realm: &Realm, index: &RevocationIndex, now: Timestamp) -> bool {
+        let known = |key: &Arc<SigningKey>| self.keys.iter().any(|jwk| jwk["kid"] == key.kid().as_str());
+        published(realm, index, now).count() == self.keys.len() && published(realm, index, now).all(known)
+    }
+}
+
+fn published<'a>(
+    realm: &'a Realm,
+    index: &'a RevocationIndex,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Arc<SigningKey>> {
+    realm.published(now).filter(|key| key.public().is_some() && !index.key_ended(key.kid()))
 }
 
 impl Authority {

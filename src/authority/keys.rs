@@ -116,9 +116,9 @@ impl Authority {
         self.realms.tend().await;
     }
 
-    /// The same once, now, reading every realm's record.
+    /// Takes the steps that are due now, once.
     pub async fn tend_keys_once(&self) {
-        self.realms.round(Read::All).await;
+        self.realms.round(Read::Due).await;
     }
 
     async fn change_key(

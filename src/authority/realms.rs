@@ -231,11 +231,10 @@ impl Inner {
     }
 
     fn publish(&self, serving: &Serving, realm: &Realm, now: Timestamp) {
-        let set = JsonWebKeySet::of(realm, &self.index, now);
-        serving.jwks.send_if_modified(|published| {
-            let differs = published.json != set.json;
+        serving.jwks.send_if_modified(|set| {
+            let differs = !set.is_of(realm, &self.index, now);
             if differs {
-                *published = Arc::new(set);
+                *set = Arc::new(JsonWebKeySet::of(realm, &self.index, now));
             }
             differs
         });

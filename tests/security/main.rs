@@ -4,6 +4,7 @@
 mod attack_table;
 mod floods;
 mod forge;
+mod key_rotation;
 mod layers;
 mod oracle;
 mod requirements;
