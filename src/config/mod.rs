@@ -13,6 +13,7 @@ mod layers;
 mod listeners;
 mod problem;
 mod realm;
+mod realm_keys;
 mod realms;
 mod store_url;
 mod traces;

@@ -91,6 +91,43 @@ fn sessions_are_listed_and_ended() {
 }
 
 #[test]
+fn keys_are_listed_and_hurried() {
+    let server = ServerProcess::start(&[]);
+    let client = Client::of(&server);
+    let in_state = |state: &str| {
+        let list = client.run(&["keys", "list", "--state", state, "--json"]).json();
+        list["keys"].as_array().expect("a list").iter().map(|key| text(&key["keyId"]).to_owned()).collect::<Vec<_>>()
+    };
+    let (active, standby) = (in_state("active"), in_state("prepared"));
+    assert_eq!((active.len(), standby.len()), (1, 1));
+    client.run(&["keys", "activate", "--json"]).failed(1, "(KEY_STATE_CONFLICT)");
+    client.run(&["keys", "activate", "nonsense"]).failed(1, "(UNKNOWN_KEY)");
+    client.run(&["keys", "prepare", "--algorithm", "ES256"]).failed(1, "keys of: RS256");
+
+    let token = client.issue(&["--subject", "alice"])["accessToken"].clone();
+    let activated = client.run(&["keys", "activate", &standby[0], "--now", "--json"]).json();
+    assert_eq!(
+        (text(&activated["key"]["keyId"]), text(&activated["key"]["state"])),
+        (&*standby[0], "KEY_STATE_ACTIVE")
+    );
+    assert_eq!((in_state("active"), in_state("retiring")), (standby.clone(), active.clone()));
+    assert!(client.is_active(&token), "a retiring key's tokens live");
+    let person = client.run(&["keys", "retire", &active[0]]);
+    assert!(person.out.contains("state:         retiring\n") && person.out.contains("remove_time:"), "{person:?}");
+
+    let revoked = client.run(&["keys", "revoke", &active[0], "--reason", "leaked", "--json"]).json();
+    assert_eq!(text(&revoked["key"]["state"]), "KEY_STATE_REVOKED");
+    assert!(!text(&revoked["revision"]).is_empty() && !client.is_active(&token));
+
+    let prepared = || client.run(&["keys", "prepare", "--request-id", "once", "--json"]).json()["key"]["keyId"].clone();
+    assert_eq!(prepared(), prepared());
+    let page = client.run(&["keys", "list", "--page-size", "1", "--json"]).json();
+    let next = client.run(&["keys", "list", "--page-token", text(&page["nextPageToken"]), "--json"]).json();
+    assert!(page["keys"][0]["createTime"].as_str() >= next["keys"][0]["createTime"].as_str(), "newest first");
+    assert_ne!(page["keys"][0], next["keys"][0]);
+}
+
+#[test]
 fn a_refusal_says_why_on_standard_error() {
     let server = ServerProcess::start(&[]);
     let client = Client::of(&server);
@@ -145,6 +182,7 @@ fn no_answer_is_3() {
         &["token", "issue", "--subject", "a"][..],
         &["token", "introspect", "t"],
         &["session", "list", "--subject", "a", "--json"],
+        &["keys", "list"],
         &["healthcheck"],
     ] {
         run(&[arguments, &["--endpoint", &endpoint]].concat()).failed(3, "can't be reached");
