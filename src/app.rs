@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, CreateKey, Exposure};
+use crate::config::{Config, Exposure};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::proto::v1::key_service_server::KeyServiceServer;
@@ -22,10 +23,10 @@ use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::signing::Signer;
 use crate::store::embedded;
-use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
+use crate::store::key_encryption_key::KeyFileError;
 use crate::store::redis;
 use crate::store::sealing::SealedStore;
-use crate::store::vault::{self, VaultError};
+use crate::store::vault::VaultError;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
 use crate::telemetry::call::Calls;
@@ -34,8 +35,10 @@ use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
 
+mod seal;
 mod store;
 
+pub use seal::rewrap;
 use store::OpenStore;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
@@ -92,6 +95,12 @@ pub enum StartError {
          made if it is missing"
     )]
     NoKeyFile(String),
+    /// Nothing to seal anew.
+    #[error("there is no store in {}: name the directory of one with --store embedded:DIR", .0.display())]
+    NoStore(PathBuf),
+    /// Nothing that the store could be sealed with now.
+    #[error("--previous-key-file is missing: name the file with the key that the store is sealed with now")]
+    NoPreviousKey,
     /// A realm's record.
     #[error("realm {realm}: {source}")]
     Realm {
@@ -134,8 +143,11 @@ impl Server {
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
         let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
-        let key = key_encryption_key(&config, &opened, &*entropy).await?;
-        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
+        let keys = seal::keys(&config, &opened, &*entropy).await?;
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &keys, &*entropy).await?);
+        if opened.is_ours_alone() {
+            seal::rewrap_with(&opened, &keys, &*entropy).await?;
+        }
 
         let tasks = Tasks::default();
         let index = Arc::new(RevocationIndex::new(store.partitions()));
@@ -264,30 +276,6 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the server was dropped: stop too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
-/// From the named file, or from the store's own, which is made with the store.
-async fn key_encryption_key(
-    config: &Config,
-    opened: &OpenStore,
-    entropy: &dyn Entropy,
-) -> Result<KeyEncryptionKey, StartError> {
-    let file = match (&config.encryption_key_file, config.create_key) {
-        (Some(file), CreateKey::Never) => return Ok(KeyEncryptionKey::load(file)?),
-        (Some(file), CreateKey::IfMissing) => file.clone(),
-        (None, _) => {
-            let own = opened.own_key_file();
-            own.ok_or_else(|| StartError::NoKeyFile(config.store.to_string()))?
-        }
-    };
-    let (key, created) = vault::key_for(&*opened.store(), &file, entropy).await?;
-    if created == Created::New {
-        warn!(
-            file = %file.display(),
-            "made a new key-encryption key: back it up apart from the store, which is worthless without it"
-        );
-    }
-    Ok(key)
 }
 
 async fn open_realms(

@@ -54,7 +54,9 @@ pub struct Config {
     pub store_safety: StoreSafety,
     /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
     pub encryption_key_file: Option<PathBuf>,
-    /// What to do when that file is missing.
+    /// The file with the key before it, which opens the store until it was sealed anew.
+    pub previous_encryption_key_file: Option<PathBuf>,
+    /// What to do when the first of them is missing.
     pub create_key: CreateKey,
     /// The policy of each realm, `default` among them, by name.
     pub realms: Vec<RealmPolicy>,
@@ -132,6 +134,8 @@ pub struct Flags {
     pub store_safety: Option<StoreSafety>,
     /// `--key-file`
     pub encryption_key_file: Option<PathBuf>,
+    /// `--previous-key-file`
+    pub previous_encryption_key_file: Option<PathBuf>,
     /// `--dev`
     pub create_key: CreateKey,
     /// `--realms`
@@ -156,6 +160,7 @@ impl Default for Config {
             store: StoreUrl::Embedded(PathBuf::from("./data")),
             store_safety: StoreSafety::default(),
             encryption_key_file: None,
+            previous_encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
             log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
@@ -189,6 +194,8 @@ impl Config {
         let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
         let key = layers.read("keys", "encryption_key_file", value::path);
         let key = key.or_flag(flags.encryption_key_file, "--key-file");
+        let previous_key = layers.read("keys", "previous_encryption_key_file", value::path);
+        let previous_key = previous_key.or_flag(flags.previous_encryption_key_file, "--previous-key-file");
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
         let format = layers.read("log", "format", value::log_format).or_flag(flags.log_format, "--log-format");
         let level = layers.read("log", "level", value::log_level).or_flag(flags.log_level, "--log-level");
@@ -213,6 +220,7 @@ impl Config {
             store: store.value.unwrap_or(default.store),
             store_safety: safety.value.unwrap_or_default(),
             encryption_key_file: key.value,
+            previous_encryption_key_file: previous_key.value,
             create_key: flags.create_key,
             realms,
             log: LogConfig {

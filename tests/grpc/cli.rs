@@ -1,8 +1,10 @@
 //! The real binary at the command line: exit codes, what stands on which stream, and a token's life
 //! told in JSON. Knows nothing of how commands are made.
 
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
 use serde_json::Value;
@@ -125,6 +127,43 @@ fn keys_are_listed_and_hurried() {
     let next = client.run(&["keys", "list", "--page-token", text(&page["nextPageToken"]), "--json"]).json();
     assert!(page["keys"][0]["createTime"].as_str() >= next["keys"][0]["createTime"].as_str(), "newest first");
     assert_ne!(page["keys"][0], next["keys"][0]);
+}
+
+#[test]
+fn a_key_encryption_key_is_exchanged() {
+    let directory = TempDir::new().expect("a directory");
+    let key = |name: &str, byte: &str| {
+        let file = write(directory.path(), name, &byte.repeat(32));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+        file
+    };
+    let (old, new, third) = (key("old", "5a"), key("new", "5b"), key("third", "5c"));
+    let start = |arguments: &[&str]| ServerProcess::start_in(directory.path(), arguments);
+    let mut server = start(&["--key-file", &old]);
+    let token = Client::of(&server).issue(&["--subject", "alice"])["accessToken"].clone();
+    let store = format!("embedded:{}", directory.path().join("store").display());
+    let rewrap = |key: &str, previous: &str| {
+        run(&["keys", "rewrap", "--store", &store, "--key-file", key, "--previous-key-file", previous, "--json"])
+    };
+    rewrap(&new, &old).failed(1, "in use");
+    server.terminate();
+
+    // An embedded store is sealed anew by the server that starts with both.
+    let mut server = start(&["--key-file", &new, "--previous-key-file", &old, "--public-url", "http://ta.example"]);
+    assert!(Client::of(&server).is_active(&token));
+    server.terminate();
+    let (status, stderr) = ServerProcess::fails_to_start(directory.path(), &["--key-file", &old]);
+    assert!(status.code() == Some(1) && stderr.contains("wrong key-encryption key"), "{stderr}");
+
+    // Or by hand while none runs.
+    rewrap(&third, &old).failed(1, "wrong key-encryption key");
+    assert_eq!(rewrap(&third, &new).json()["rewrapped"], true);
+    assert_eq!(rewrap(&third, &new).json()["rewrapped"], false);
+    let server = start(&["--key-file", &third]);
+    assert!(Client::of(&server).is_active(&token));
+
+    run(&["keys", "rewrap", "--store", "embedded:/nowhere", "--key-file", &new]).failed(1, "no store in /nowhere");
+    run(&["keys", "rewrap", "--store", &store, "--key-file", &new]).failed(1, "--previous-key-file");
 }
 
 #[test]

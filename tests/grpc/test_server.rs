@@ -36,7 +36,6 @@ impl Clock for TurnableClock {
 pub(crate) struct TestServer {
     pub(crate) tokens: TokenServiceClient<Channel>,
     pub(crate) sessions: SessionServiceClient<Channel>,
-    #[allow(dead_code, reason = "keys are the same on each store")]
     pub(crate) keys: KeyServiceClient<Channel>,
     server: Option<Server>,
     clock: Arc<TurnableClock>,
@@ -57,7 +56,6 @@ impl TestServer {
     }
 
     /// Stops the server.
-    #[allow(dead_code, reason = "watched on one store")]
     pub(crate) async fn stop(mut self) {
         if let Some(server) = self.server.take() {
             server.stop().await;

@@ -14,8 +14,9 @@ mod list;
 mod prepare;
 mod retire;
 mod revoke;
+mod rewrap;
 
-/// List, prepare, activate, retire and revoke signing keys
+/// List, prepare, activate, retire and revoke signing keys; exchange the key-encryption key
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     List(list::List),
@@ -23,6 +24,7 @@ pub(super) enum Keys {
     Activate(activate::Activate),
     Retire(retire::Retire),
     Revoke(revoke::Revoke),
+    Rewrap(rewrap::Rewrap),
 }
 
 impl Keys {
@@ -33,6 +35,7 @@ impl Keys {
             Self::Activate(activate) => activate.run(flags, streams).await,
             Self::Retire(retire) => retire.run(flags, streams).await,
             Self::Revoke(revoke) => revoke.run(flags, streams).await,
+            Self::Rewrap(rewrap) => rewrap.run(flags, streams).await,
         }
     }
 }
