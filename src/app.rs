@@ -35,9 +35,11 @@ use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
 
+mod import;
 mod seal;
 mod store;
 
+pub use import::import;
 pub use seal::rewrap;
 use store::OpenStore;
 

@@ -4,6 +4,7 @@
 use crate::domain::algorithm::Algorithm;
 use crate::domain::ids::{KeyId, KeyNumber};
 use crate::domain::key_ring::{Key, KeyState};
+use crate::domain::policy::RealmPolicy;
 use crate::domain::revocation::Revision;
 use crate::domain::rotate_keys::{KeyRefusal, PublishAhead};
 use crate::domain::subject::RequestId;
@@ -34,7 +35,7 @@ pub struct KeyView {
 }
 
 impl KeyView {
-    fn of(realm: &Realm, key: &Key, now: Timestamp) -> Option<Self> {
+    pub(super) fn of(realm: &Realm, key: &Key, now: Timestamp) -> Option<Self> {
         let (ring, state) = (&realm.ring, realm.ring.state(key, now));
         let over = matches!(state, KeyState::Retiring | KeyState::Revoked);
         (state != KeyState::Removed).then_some(Self {
@@ -67,11 +68,7 @@ impl Authority {
     ) -> Result<KeyView, Error> {
         let policy = &self.realm(realm)?.policy;
         let algorithm = algorithm.unwrap_or(policy.algorithm);
-        if !policy.key_algorithms().any(|known| known == algorithm) {
-            let known: Vec<_> = policy.key_algorithms().map(Algorithm::name).collect();
-            let problem = format!("must be one that the realm has keys of: {}", known.join(", "));
-            return Err(Error::invalid("algorithm", problem));
-        }
+        check_algorithm(policy, algorithm)?;
         let prepare = move |record: &mut RealmRecord, now| Ok(record.ring.prepare(algorithm, request, now)?);
         self.change_key(realm, prepare).await
     }
@@ -136,6 +133,14 @@ impl Authority {
         let key = realm.ring.key(number).and_then(|key| KeyView::of(realm, key, self.now()));
         key.ok_or(Error::Key(KeyRefusal::Unknown))
     }
+}
+
+pub(super) fn check_algorithm(policy: &RealmPolicy, algorithm: Algorithm) -> Result<(), Error> {
+    if policy.key_algorithms().any(|known| known == algorithm) {
+        return Ok(());
+    }
+    let known: Vec<_> = policy.key_algorithms().map(Algorithm::name).collect();
+    Err(Error::invalid("algorithm", format!("must be one that the realm has keys of: {}", known.join(", "))))
 }
 
 fn known(record: &RealmRecord, kid: &KeyId) -> Result<KeyNumber, KeyRefusal> {

@@ -15,6 +15,7 @@ use crate::verify::{Rejection, VerifiedToken, Verifier};
 mod audit;
 mod cut_off;
 mod error;
+pub mod import_key;
 pub mod introspect_token;
 pub mod issue_token;
 mod jwks;

@@ -24,10 +24,13 @@ use super::sending::send;
 const MAX_CONFLICTS: usize = 16;
 
 /// What a change needs from outside.
-#[derive(Clone, Copy)]
-pub(super) struct Ports<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Ports<'a> {
+    /// Where the record is.
     pub store: &'a dyn Store,
+    /// The time.
     pub clock: &'a dyn Clock,
+    /// The randomness.
     pub entropy: &'a dyn Entropy,
 }
 

@@ -162,10 +162,9 @@ impl Realms {
             let (realm, now) = (serving.realm(), self.0.clock.now());
             self.0.publish(serving, &realm, now);
             let revoked_elsewhere = || realm.published(now).any(|key| self.0.index.key_ended(key.kid()));
-            if read == Read::All || realm.is_step_due(now) || revoked_elsewhere() {
-                if let Err(error) = self.advance(name).await {
-                    warn!(realm = name.as_str(), %error, "the keys can't be kept up with; tried again soon");
-                }
+            let reads = read == Read::All || realm.is_step_due(now) || revoked_elsewhere();
+            if reads && let Err(error) = self.advance(name).await {
+                warn!(realm = name.as_str(), %error, "the keys can't be kept up with; tried again soon");
             }
         }
     }

@@ -20,6 +20,7 @@ mod keys;
 mod man;
 mod serve;
 mod session;
+mod store_flags;
 mod token;
 mod version;
 

@@ -44,6 +44,9 @@ pub enum KeyRefusal {
     /// Enough wait already.
     #[error("the realm has {MAX_PREPARED} prepared keys of that algorithm already: activate or retire one")]
     TooManyPrepared,
+    /// One key, one realm: its tokens would be those of both.
+    #[error("the key is one of another realm")]
+    OfAnotherRealm,
     /// The request id was used to ask for a key of another algorithm.
     #[error("the request_id was used for another request")]
     RequestIdReused,

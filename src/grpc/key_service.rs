@@ -42,7 +42,8 @@ impl KeyService for Keys {
                 status(Error::invalid("page_token", "must be the next_page_token of an earlier answer, or empty"))
             })?),
         };
-        let mut keys: Vec<_> = self.0.list_keys(&request.realm).await.map_err(status)?.into_iter().map(key).collect();
+        let keys = self.0.list_keys(&request.realm).await.map_err(status)?;
+        let mut keys: Vec<_> = keys.iter().map(key_message).collect();
         keys.retain(|key| request.state == 0 || key.state == request.state);
         // Where that key is gone, from the start: to see some twice is better than to miss one.
         let start = after.and_then(|after| keys.iter().position(|key| key.key_id == after.as_str()));
@@ -61,7 +62,7 @@ impl KeyService for Keys {
         let request = checked(request)?;
         let id = (!request.request_id.is_empty()).then(|| request_id(&request.request_id, &request.encode_to_vec()));
         let prepared = self.0.prepare_key(&request.realm, Algorithm::parse(&request.algorithm), id).await;
-        Ok(Response::new(v1::PrepareKeyResponse { key: Some(key(prepared.map_err(status)?)) }))
+        Ok(Response::new(v1::PrepareKeyResponse { key: Some(key_message(&prepared.map_err(status)?)) }))
     }
 
     async fn activate_key(
@@ -72,7 +73,7 @@ impl KeyService for Keys {
         let kid = (!request.key_id.is_empty()).then(|| kid(&request.key_id)).transpose()?;
         let ahead = if request.immediate { PublishAhead::Skipped } else { PublishAhead::Required };
         let activated = self.0.activate_key(&request.realm, kid, ahead).await.map_err(status)?;
-        Ok(Response::new(v1::ActivateKeyResponse { key: Some(key(activated)) }))
+        Ok(Response::new(v1::ActivateKeyResponse { key: Some(key_message(&activated)) }))
     }
 
     async fn retire_key(
@@ -81,7 +82,7 @@ impl KeyService for Keys {
     ) -> Result<Response<v1::RetireKeyResponse>, Status> {
         let request = checked(request)?;
         let retired = self.0.retire_key(&request.realm, kid(&request.key_id)?).await.map_err(status)?;
-        Ok(Response::new(v1::RetireKeyResponse { key: Some(key(retired)) }))
+        Ok(Response::new(v1::RetireKeyResponse { key: Some(key_message(&retired)) }))
     }
 
     async fn revoke_key(
@@ -91,7 +92,7 @@ impl KeyService for Keys {
         let request = checked(request)?;
         let revoked = self.0.revoke_key(&request.realm, kid(&request.key_id)?, &request.reason).await;
         let (revoked, revision) = revoked.map_err(status)?;
-        Ok(Response::new(v1::RevokeKeyResponse { key: Some(key(revoked)), revision: revision.to_string() }))
+        Ok(Response::new(v1::RevokeKeyResponse { key: Some(key_message(&revoked)), revision: revision.to_string() }))
     }
 }
 
@@ -100,7 +101,8 @@ fn kid(text: &str) -> Result<KeyId, Status> {
     KeyId::parse(text).map_err(|_| status(Error::Key(KeyRefusal::Unknown)))
 }
 
-fn key(view: KeyView) -> v1::Key {
+/// A key as it is sent.
+pub fn key_message(view: &KeyView) -> v1::Key {
     let state = match view.state {
         KeyState::Prepared => v1::KeyState::Prepared,
         KeyState::Active => v1::KeyState::Active,

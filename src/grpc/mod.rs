@@ -11,7 +11,7 @@ mod token_service;
 mod validate;
 mod wire;
 
-pub use key_service::Keys;
+pub use key_service::{Keys, key_message};
 pub use open_streams::OpenStreams;
 pub use session_service::Sessions;
 pub use token_service::Tokens;

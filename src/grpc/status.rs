@@ -36,6 +36,7 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             | KeyRefusal::NotPublished
             | KeyRefusal::OnlyActive
             | KeyRefusal::Revoked
+            | KeyRefusal::OfAnotherRealm
             | KeyRefusal::TooManyPrepared => ErrorReason::KeyStateConflict,
         },
         Error::Refused(refusal) => match refusal {

@@ -130,6 +130,39 @@ fn keys_are_listed_and_hurried() {
 }
 
 #[test]
+fn a_key_made_elsewhere_is_imported_and_signs() {
+    let directory = TempDir::new().expect("a directory");
+    let store = format!("embedded:{}", directory.path().join("store").display());
+    let realm = write(directory.path(), "r.toml", "[realm]\nname = \"default\"\nalgorithm = \"EdDSA\"\n");
+    // RFC 8037, appendix A.1.
+    let jwk = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let kid = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    let import = |algorithm: &str, file: &str, input: &str| {
+        let settings = ["keys", "import", "--config", &realm, "--store", &store, "--json"];
+        run_with(&[&settings[..], &["--algorithm", algorithm, file]].concat(), input.as_bytes(), &[])
+    };
+    let mut server = ServerProcess::start_in(directory.path(), &["--config", &realm]);
+    import("EdDSA", "-", jwk).failed(1, "in use");
+    server.terminate();
+    import("ES256", "-", jwk).failed(1, "as ES256 key: not a valid key");
+    import("EdDSA", "-", "secret").failed(1, "it holds no private key");
+    import("EdDSA", "/nowhere", "").failed(1, "/nowhere can't be read");
+    import("EdDSA", "-", &format!("{jwk}{}", " ".repeat(1 << 20))).failed(1, "longer than");
+    let file = write(directory.path(), "key.jwk", jwk);
+    let key = import("EdDSA", &file, "").json()["key"].clone();
+    assert_eq!((text(&key["keyId"]), text(&key["state"])), (kid, "KEY_STATE_PREPARED"));
+    assert_eq!(import("EdDSA", "-", jwk).json()["key"], key, "again");
+
+    let server = ServerProcess::start_in(directory.path(), &["--config", &realm]);
+    let client = Client::of(&server);
+    assert_eq!(client.run(&["keys", "activate", kid, "--now"]).code, Some(0));
+    assert!(client.is_active(&client.issue(&["--subject", "alice"])["accessToken"]));
+    let active = client.run(&["keys", "list", "--state", "active", "--json"]).json();
+    assert_eq!(text(&active["keys"][0]["keyId"]), kid);
+}
+
+#[test]
 fn a_key_encryption_key_is_exchanged() {
     let directory = TempDir::new().expect("a directory");
     let key = |name: &str, byte: &str| {

@@ -10,13 +10,14 @@ use super::client::ClientFlags;
 use super::failure::{Exit, Failure};
 
 mod activate;
+mod import;
 mod list;
 mod prepare;
 mod retire;
 mod revoke;
 mod rewrap;
 
-/// List, prepare, activate, retire and revoke signing keys; exchange the key-encryption key
+/// List, prepare, activate, retire, revoke and import signing keys; exchange the key-encryption key
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     List(list::List),
@@ -24,7 +25,8 @@ pub(super) enum Keys {
     Activate(activate::Activate),
     Retire(retire::Retire),
     Revoke(revoke::Revoke),
-    Rewrap(rewrap::Rewrap),
+    Import(Box<import::Import>),
+    Rewrap(Box<rewrap::Rewrap>),
 }
 
 impl Keys {
@@ -35,6 +37,7 @@ impl Keys {
             Self::Activate(activate) => activate.run(flags, streams).await,
             Self::Retire(retire) => retire.run(flags, streams).await,
             Self::Revoke(revoke) => revoke.run(flags, streams).await,
+            Self::Import(import) => import.run(flags, streams).await,
             Self::Rewrap(rewrap) => rewrap.run(flags, streams).await,
         }
     }

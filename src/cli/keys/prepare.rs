@@ -43,6 +43,6 @@ impl Prepare {
     }
 }
 
-fn algorithm() -> PossibleValuesParser {
+pub(super) fn algorithm() -> PossibleValuesParser {
     PossibleValuesParser::new(Algorithm::ALL.map(Algorithm::name))
 }
