@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +13,16 @@ use tracing::{info, warn};
 
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, CreateKey};
+use crate::config::Config;
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener};
 use crate::signing::Signer;
 use crate::store::embedded;
-use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
+use crate::store::key_encryption_key::KeyFileError;
 use crate::store::redis;
 use crate::store::sealing::SealedStore;
-use crate::store::vault::{self, VaultError};
+use crate::store::vault::VaultError;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
 use crate::verify::Verifier;
@@ -29,8 +30,12 @@ use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 
 mod edges;
+mod import;
+mod seal;
 mod store;
 
+pub use import::import;
+pub use seal::rewrap;
 use store::OpenStore;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
@@ -65,6 +70,12 @@ pub enum StartError {
          made if it is missing"
     )]
     NoKeyFile(String),
+    /// Nothing to seal anew.
+    #[error("there is no store in {}: name the directory of one with --store embedded:DIR", .0.display())]
+    NoStore(PathBuf),
+    /// Nothing that the store could be sealed with now.
+    #[error("--previous-key-file is missing: name the file with the key that the store is sealed with now")]
+    NoPreviousKey,
     /// A realm's record.
     #[error("realm {realm}: {source}")]
     Realm {
@@ -107,8 +118,11 @@ impl Server {
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
         let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
-        let key = key_encryption_key(&config, &opened, &*entropy).await?;
-        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
+        let keys = seal::keys(&config, &opened, &*entropy).await?;
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &keys, &*entropy).await?);
+        if opened.is_ours_alone() {
+            seal::rewrap_with(&opened, &keys, &*entropy).await?;
+        }
 
         let tasks = Tasks::default();
         let index = Arc::new(RevocationIndex::new(store.partitions()));
@@ -129,6 +143,8 @@ impl Server {
         // Nobody knows what was revoked before.
         index.complete().await;
         info!(entries = index.len(), "revocation log read");
+        let tending = authority.clone();
+        tasks.spawn_until_stopped(async move { tending.tend_keys().await });
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
@@ -192,37 +208,13 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// From the named file, or from the store's own, which is made with the store.
-async fn key_encryption_key(
-    config: &Config,
-    opened: &OpenStore,
-    entropy: &dyn Entropy,
-) -> Result<KeyEncryptionKey, StartError> {
-    let file = match (&config.encryption_key_file, config.create_key) {
-        (Some(file), CreateKey::Never) => return Ok(KeyEncryptionKey::load(file)?),
-        (Some(file), CreateKey::IfMissing) => file.clone(),
-        (None, _) => {
-            let own = opened.own_key_file();
-            own.ok_or_else(|| StartError::NoKeyFile(config.store.to_string()))?
-        }
-    };
-    let (key, created) = vault::key_for(&*opened.store(), &file, entropy).await?;
-    if created == Created::New {
-        warn!(
-            file = %file.display(),
-            "made a new key-encryption key: back it up apart from the store, which is worthless without it"
-        );
-    }
-    Ok(key)
-}
-
 async fn open_realms(
     policies: Vec<RealmPolicy>,
     base: &str,
     store: &dyn Store,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<Vec<Realm>, StartError> {
+) -> Result<Vec<Arc<Realm>>, StartError> {
     let mut realms = Vec::new();
     for policy in policies {
         let name = policy.realm.to_string();
@@ -233,9 +225,9 @@ async fn open_realms(
     Ok(realms)
 }
 
-/// The authority over its realms, their keys installed where tokens are signed and verified.
+/// The authority over its realms.
 fn assemble(
-    realms: Vec<Realm>,
+    realms: Vec<Arc<Realm>>,
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
@@ -246,17 +238,9 @@ fn assemble(
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
-    for realm in &realms {
-        let name = &realm.policy.realm;
-        issuers.set(name.clone(), realm.issuers.iter().map(ToString::to_string));
-        for (number, key) in &realm.keys {
-            let verifying = key.verify_key(name.clone()).map_err(|error| other(&error))?;
-            keys.install(verifying).map_err(|error| other(&error))?;
-            signer.install(name.clone(), *number, key.clone());
-        }
-    }
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy }))
+    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy };
+    Authority::new(parts).map_err(|error| other(&error))
 }
 
 /// Keeps the index small.

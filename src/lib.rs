@@ -23,7 +23,7 @@
 //! `signing` and `verify` do no I/O, so they need no port; the store, the clock and the randomness
 //! do (`authority::ports`). `tests/security/layers.rs` holds the layers apart.
 //!
-//! # Three walks
+//! # Four walks
 //!
 //! **Issue.** [`grpc`] checks the request against the rules in its `.proto` file and parses names.
 //! [`authority`] finds the realm and the record's place, a keyed hash of the subject. The login
@@ -46,6 +46,12 @@
 //! store's log, and takes in this process's own revocations before they are answered. What the log
 //! loses in a failover, those who follow it put back, on the records too.
 //!
+//! **Rotate.** What is decided of a realm's keys, dates above all, is a [`domain::key_ring`] in the
+//! realm's record; whether a key is prepared, active or retiring follows from it and the time. Each
+//! server asks [`domain::rotate_keys`] once a second what is due, makes the keys that the answer names
+//! and commits; whoever loses that race follows. Dates lie a publish-ahead in the future, so servers
+//! and verifiers know a key before it signs. The key set is published from memory.
+//!
 //! # Invariants
 //!
 //! - After a revocation is answered, no token that it ends is active here.
@@ -55,6 +61,8 @@
 //! - An access token expires no later than its session's idle and absolute expiry; the latter never
 //!   moves.
 //! - Ending a session and its revocation are one commit; one function makes the entry.
+//! - Of an algorithm exactly one key is active; it was published before, and is until its last token
+//!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
 //! - A clock that was set back un-expires nothing: a record never sees a time before its last change.
 //!

@@ -15,6 +15,7 @@ use crate::authority::Authority;
 use crate::config::Config;
 use crate::health::Readiness;
 use crate::listener::Listener;
+use crate::proto::v1::key_service_server::KeyServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
@@ -52,9 +53,10 @@ pub(super) fn grpc(
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
+            TokenServiceServer::new(grpc::Tokens::new(authority.clone(), grpc::OpenStreams::new(stopped.clone())))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
+        .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
         .add_service(
             SessionServiceServer::new(grpc::Sessions::new(authority))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),

@@ -60,6 +60,11 @@ impl OpenStore {
         }
     }
 
+    /// Whether no other server can be on the store.
+    pub(super) fn is_ours_alone(&self) -> bool {
+        matches!(self, Self::Embedded(..))
+    }
+
     /// Finishes what was accepted, and lets go of files and connections.
     pub(super) async fn close(self) {
         match self {

@@ -12,6 +12,7 @@ use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
 use crate::domain::token::RefreshToken;
 pub use crate::verify::VerifiedToken;
+use crate::verify::Verifier;
 
 use super::{Authority, Error, Origin, Realm, is_cut_off};
 
@@ -138,7 +139,8 @@ impl Authority {
     }
 
     async fn active_access(&self, realm: &Realm, request: &IntrospectToken) -> Result<Option<Active>, Error> {
-        let token = match self.verifier.verify(&realm.policy.realm, &request.token, self.now()) {
+        let check = |verifier: &Verifier| verifier.verify(realm.name(), &request.token, self.now());
+        let token = match self.with_newest_keys(realm.name(), check).await? {
             Ok(token) => token,
             Err(rejection) => {
                 debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "access token not active");

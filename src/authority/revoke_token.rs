@@ -4,6 +4,7 @@
 use crate::domain::end_session::{end_session, revoke_token};
 use crate::domain::ids::Sid;
 use crate::domain::revocation::Revision;
+use crate::verify::Verifier;
 
 use super::ports::RecordKey;
 use super::{Authority, Error, Origin};
@@ -20,7 +21,8 @@ impl Authority {
             return self.end(name, refresh.session).await;
         }
         // Expired tokens too: their session may live on.
-        let Ok(token) = self.verifier.authenticate(&realm.policy.realm, token) else {
+        let check = |verifier: &Verifier| verifier.authenticate(realm.name(), token);
+        let Ok(token) = self.with_newest_keys(realm.name(), check).await? else {
             return Ok(self.index.revision());
         };
         match Origin::of(&token) {

@@ -16,9 +16,11 @@ mod completions;
 mod demo;
 mod failure;
 mod healthcheck;
+mod keys;
 mod man;
 mod serve;
 mod session;
+mod store_flags;
 mod token;
 mod version;
 
@@ -45,6 +47,8 @@ enum Command {
     Token(token::Token),
     #[command(subcommand)]
     Session(session::Session),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     CheckConfig(check_config::CheckConfig),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
@@ -53,7 +57,7 @@ enum Command {
 }
 
 /// The commands that talk to a server, and so take the client's flags.
-const CLIENTS: [&str; 3] = ["token", "session", "healthcheck"];
+const CLIENTS: [&str; 4] = ["token", "session", "keys", "healthcheck"];
 
 /// The streams of the process, or what stands in for them.
 struct Streams<'a> {
@@ -106,6 +110,7 @@ impl Cli {
             Command::Demo(demo) => demo.run(streams),
             Command::Token(token) => block_on(token.run(&self.client, streams)),
             Command::Session(session) => block_on(session.run(&self.client, streams)),
+            Command::Keys(keys) => block_on(keys.run(&self.client, streams)),
             Command::CheckConfig(check) => check.run(streams),
             Command::Healthcheck(check) => block_on(check.run(&self.client, streams)),
             Command::Completions(completions) => completions.run(streams),
@@ -166,6 +171,12 @@ mod tests {
             "token-authority token introspect",
             "token-authority token introspect t --endpoint https://h:1",
             "token-authority token introspect t --endpoint :",
+            "token-authority keys",
+            "token-authority keys list --state gone",
+            "token-authority keys prepare --algorithm none",
+            "token-authority keys activate a b",
+            "token-authority keys retire",
+            "token-authority keys revoke",
             "token-authority serve --grpc localhost",
             "token-authority serve --store data",
             "token-authority serve --log-format yaml",

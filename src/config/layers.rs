@@ -14,7 +14,7 @@ use super::value;
 pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
     ("server", &["grpc", "http", "public_url", "insecure", "max_connections", "peer_timeout", "realms"]),
     ("store", &["url", "accept_unsafe", "max_staleness"]),
-    ("keys", &["encryption_key_file"]),
+    ("keys", &["encryption_key_file", "previous_encryption_key_file"]),
     ("log", &["format", "level"]),
     ("telemetry", &["otlp_endpoint", "trace_ratio"]),
 ];

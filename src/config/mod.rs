@@ -15,6 +15,7 @@ mod layers;
 mod listeners;
 mod problem;
 mod realm;
+mod realm_keys;
 mod realms;
 mod store_url;
 mod traces;
@@ -60,7 +61,9 @@ pub struct Config {
     pub max_staleness: Duration,
     /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
     pub encryption_key_file: Option<PathBuf>,
-    /// What to do when that file is missing.
+    /// The file with the key before it, which opens the store until it was sealed anew.
+    pub previous_encryption_key_file: Option<PathBuf>,
+    /// What to do when the first of them is missing.
     pub create_key: CreateKey,
     /// The policy of each realm, `default` among them, by name.
     pub realms: Vec<RealmPolicy>,
@@ -138,6 +141,8 @@ pub struct Flags {
     pub store_safety: Option<StoreSafety>,
     /// `--key-file`
     pub encryption_key_file: Option<PathBuf>,
+    /// `--previous-key-file`
+    pub previous_encryption_key_file: Option<PathBuf>,
     /// `--dev`
     pub create_key: CreateKey,
     /// `--realms`
@@ -164,6 +169,7 @@ impl Default for Config {
             store_safety: StoreSafety::default(),
             max_staleness: Duration::from_secs(30),
             encryption_key_file: None,
+            previous_encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
             log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
@@ -200,6 +206,8 @@ impl Config {
         let max_staleness = layers.read("store", "max_staleness", value::max_staleness);
         let key = layers.read("keys", "encryption_key_file", value::path);
         let key = key.or_flag(flags.encryption_key_file, "--key-file");
+        let previous_key = layers.read("keys", "previous_encryption_key_file", value::path);
+        let previous_key = previous_key.or_flag(flags.previous_encryption_key_file, "--previous-key-file");
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
         let format = layers.read("log", "format", value::log_format).or_flag(flags.log_format, "--log-format");
         let level = layers.read("log", "level", value::log_level).or_flag(flags.log_level, "--log-level");
@@ -229,6 +237,7 @@ impl Config {
             store_safety: safety.value.unwrap_or_default(),
             max_staleness: max_staleness.value.unwrap_or(default.max_staleness),
             encryption_key_file: key.value,
+            previous_encryption_key_file: previous_key.value,
             create_key: flags.create_key,
             realms,
             log: LogConfig {

@@ -14,7 +14,7 @@ use crate::domain::policy::{
 use super::document::{Raw, Table};
 use super::problem::{Origin, Problem, unknown};
 use super::realms::permissive;
-use super::{DEFAULT_REALM, value};
+use super::{DEFAULT_REALM, realm_keys, value};
 
 /// The table that defines a realm.
 pub(super) const REALM: &str = "realm";
@@ -55,12 +55,12 @@ const MOST_ITEMS: usize = 1000;
 /// Parses a realm; what is wrong is added to `problems`, and then there is none.
 pub(super) fn policy(table: Table, problems: &mut Vec<Problem>) -> Option<RealmPolicy> {
     let before = problems.len();
-    let mut reader = Reader { table, problems };
-    let policy = read(&mut reader);
-    let Reader { table, problems } = reader;
-    for entry in &table.entries {
-        let origin = table.origin(&entry.key, entry.line);
-        problems.push(Problem { origin, message: unknown("key", &entry.key, &KEYS) });
+    let mut table = table;
+    let keys = table.take_table(realm_keys::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let mut policy = table.read(&KEYS, problems, read);
+    if let Some(keys) = keys {
+        let rotation = keys.read(&realm_keys::KEYS, problems, realm_keys::read);
+        policy.iter_mut().for_each(|policy| policy.keys = rotation.clone());
     }
     policy.filter(|_| problems.len() == before)
 }
@@ -193,12 +193,38 @@ fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
-struct Reader<'a> {
+impl Table {
+    /// Reads a table of these keys; what is left in it nobody knows.
+    fn read<T>(
+        self,
+        known: &'static [&'static str],
+        problems: &mut Vec<Problem>,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> T {
+        let mut reader = Reader { table: self, known, problems };
+        let value = read(&mut reader);
+        let Reader { table, problems, .. } = reader;
+        for entry in &table.entries {
+            let origin = table.origin(&entry.key, entry.line);
+            problems.push(Problem { origin, message: unknown("key", &entry.key, known) });
+        }
+        value
+    }
+}
+
+/// A table of a realm on its way to a policy.
+pub(super) struct Reader<'a> {
     table: Table,
+    known: &'static [&'static str],
     problems: &'a mut Vec<Problem>,
 }
 
 impl Reader<'_> {
+    /// Where the table starts.
+    pub(super) fn head(&self) -> Origin {
+        self.table.head()
+    }
+
     fn key<T>(&mut self, key: &'static str, parse: impl Fn(&Raw) -> Result<T, String>) -> Option<T> {
         let mut value = None;
         self.set(&mut value, key, |raw| parse(raw).map(Some));
@@ -206,13 +232,13 @@ impl Reader<'_> {
     }
 
     /// Reads a key into its place; where it stands, if it is there and right.
-    fn set<T>(
+    pub(super) fn set<T>(
         &mut self,
         place: &mut T,
         key: &'static str,
         parse: impl Fn(&Raw) -> Result<T, String>,
     ) -> Option<Origin> {
-        debug_assert!(KEYS.contains(&key));
+        debug_assert!(self.known.contains(&key));
         let (origin, raw) = self.table.take(key)?;
         match parse(&raw) {
             Ok(value) => {
@@ -226,7 +252,7 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong(&mut self, origin: Origin, message: String) {
+    pub(super) fn wrong(&mut self, origin: Origin, message: String) {
         self.problems.push(Problem { origin, message });
     }
 }

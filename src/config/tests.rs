@@ -57,7 +57,8 @@ fn the_example_names_every_key_and_says_the_defaults() {
     fs::write(directory.path().join("realms/a.toml"), "[realm]\nname = \"a\"\n").expect("writes");
     let spelled = spelled.replace("\"realms\"", &format!("{:?}", directory.path().join("realms")));
     load(&spelled, &[], Flags::default()).expect("loads with every key");
-    for (section, keys) in layers::SECTIONS.iter().copied().chain([(realm::REALM, &realm::KEYS[..])]) {
+    let of_realm = [(realm::REALM, &realm::KEYS[..]), ("realm.keys", &realm_keys::KEYS[..])];
+    for (section, keys) in layers::SECTIONS.iter().copied().chain(of_realm) {
         let table = spelled.split(&format!("\n[{section}]\n")).nth(1).expect(section);
         let table = table.split("\n[").next().unwrap_or_default();
         for key in keys {
@@ -143,6 +144,15 @@ fn each_key_of_a_realm_has_bounds() {
         ("scopes = [1]", "must be \"any\" or a list"),
         ("claims = [\"sub\"]", "\"sub\" is a registered claim"),
         ("default_client = \"\"", "or \"none\""),
+        ("keys = \"90d\"", "must be a table: [realm.keys]"),
+        ("[realm.keys]\nlifetime = \"never\"", "or \"none\""),
+        ("[realm.keys]\nlifetime = \"59m\"", "from 1h to "),
+        ("[realm.keys]\nlifetime = \"1h\"", "lifetime = 1h must be at least twice publish_ahead = 1h"),
+        ("[realm.keys]\npublish_ahead = \"9m\"", "from 10m to 7days"),
+        ("[realm.keys]\npublish_ahead = \"8d\"", "from 10m to 7days"),
+        ("[realm.keys]\nalgorithms = [\"RS512\"]", "\"RS512\": must be \"RS256\" or "),
+        ("[realm.keys]\nalgorithms = \"ES256\"", "must be a list of algorithms"),
+        ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
     ] {
         let error = key(line);
         let last = line.lines().count() + 2;
@@ -168,6 +178,11 @@ fn a_realm_file_says_it_all() {
         scopes = []
         claims = ["role"]
         default_client = "none"
+
+        [realm.keys]
+        lifetime = "none"
+        publish_ahead = "20m"
+        algorithms = ["ES256", "EdDSA"]
     "#;
     let config = load(text, &[], Flags::default()).expect("loads");
     assert_eq!(config.realm_names().map(RealmName::as_str).collect::<Vec<_>>(), ["default", "web"]);
@@ -182,6 +197,8 @@ fn a_realm_file_says_it_all() {
     assert!(!web.scopes.contains(&Scope::parse("read").expect("a scope")));
     assert!(web.claims.contains(&"role".to_owned()) && !web.claims.contains(&"roles".to_owned()));
     assert_eq!(web.default_client, None);
+    assert_eq!((web.keys.lifetime, web.keys.publish_ahead), (None, Duration::from_secs(1200)));
+    assert_eq!(web.key_algorithms().collect::<Vec<_>>(), [Algorithm::EdDsa, Algorithm::Es256]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::algorithm::Algorithm;
 use super::ids::{Audience, ClientId, RealmName, Scope};
+use super::key_ring::KeyPolicy;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -72,6 +73,8 @@ pub struct RealmPolicy {
     pub realm: RealmName,
     /// Signs access tokens.
     pub algorithm: Algorithm,
+    /// How the keys rotate.
+    pub keys: KeyPolicy,
     /// How long an access token is valid.
     pub access_lifetime: Duration,
     /// How long a session can live, however often it is refreshed.
@@ -122,6 +125,7 @@ impl RealmPolicy {
         Self {
             realm,
             algorithm: Algorithm::Rs256,
+            keys: KeyPolicy::default(),
             access_lifetime: Duration::from_secs(900),
             session_lifetime: 7 * DAY,
             remember_me_lifetime: 30 * DAY,
@@ -137,6 +141,12 @@ impl RealmPolicy {
             claims: Allowed::Any,
             default_client,
         }
+    }
+
+    /// Every algorithm that the realm has keys of, the one that signs first.
+    pub fn key_algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        let further = self.keys.algorithms.iter().filter(|algorithm| **algorithm != self.algorithm);
+        std::iter::once(self.algorithm).chain(further.copied())
     }
 
     /// How long a session of this kind can live.

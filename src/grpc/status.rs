@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use crate::authority::Error;
 use crate::domain::refusal::Refusal;
+use crate::domain::rotate_keys::KeyRefusal;
 use crate::proto::v1::ErrorReason;
 
 use super::validate::Violation;
@@ -27,6 +28,17 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
         Error::OutcomeUnknown(_) => ErrorReason::OutcomeUnknown,
         Error::NoSigningKey => ErrorReason::NoSigningKey,
         Error::Internal(_) => ErrorReason::Internal,
+        Error::Key(refusal) => match refusal {
+            KeyRefusal::Unknown => ErrorReason::UnknownKey,
+            KeyRefusal::RequestIdReused => ErrorReason::RequestIdReused,
+            KeyRefusal::NonePrepared
+            | KeyRefusal::NotPrepared
+            | KeyRefusal::NotPublished
+            | KeyRefusal::OnlyActive
+            | KeyRefusal::Revoked
+            | KeyRefusal::OfAnotherRealm
+            | KeyRefusal::TooManyPrepared => ErrorReason::KeyStateConflict,
+        },
         Error::Refused(refusal) => match refusal {
             Refusal::RefreshTokenInvalid => ErrorReason::RefreshTokenInvalid,
             Refusal::RefreshTokenExpired => ErrorReason::RefreshTokenExpired,
@@ -97,7 +109,9 @@ pub(super) fn status(error: Error) -> Status {
             error!(%cause, "internal error");
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
-        Error::Refused(_) | Error::NoSigningKey => answer(reason, &error.to_string(), ErrorDetails::new()),
+        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey => {
+            answer(reason, &error.to_string(), ErrorDetails::new())
+        }
     }
 }
 
@@ -126,6 +140,11 @@ pub(super) fn deadline_exceeded() -> Status {
 /// One call too many.
 pub(super) fn overloaded() -> Status {
     status(Error::Overloaded)
+}
+
+/// The end of a stream that would go on, were the server not to stop: another one goes on.
+pub(super) fn stopping() -> Status {
+    answer(ErrorReason::StoreUnavailable, "the server stops: call again", retry_soon())
 }
 
 /// A call that this version describes but does not serve.

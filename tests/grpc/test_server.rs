@@ -12,6 +12,7 @@ use token_authority::config::Config;
 use token_authority::domain::policy::RealmPolicy;
 use token_authority::domain::time::Timestamp;
 use token_authority::proto::v1;
+use token_authority::proto::v1::key_service_client::KeyServiceClient;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::system::SystemEntropy;
@@ -35,6 +36,7 @@ impl Clock for TurnableClock {
 pub(crate) struct TestServer {
     pub(crate) tokens: TokenServiceClient<Channel>,
     pub(crate) sessions: SessionServiceClient<Channel>,
+    pub(crate) keys: KeyServiceClient<Channel>,
     server: Option<Server>,
     clock: Arc<TurnableClock>,
     backend: Arc<Backend>,
@@ -51,6 +53,13 @@ impl TestServer {
         let backend = Arc::new(Backend::start().await);
         let clock = Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000)));
         Self::open(backend, clock, |config| change(config.realms.first_mut().expect("the default realm"))).await
+    }
+
+    /// Stops the server.
+    pub(crate) async fn stop(mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
     }
 
     /// Stops the server and starts another on the same store.
@@ -77,7 +86,8 @@ impl TestServer {
         let channel = channel.connect().await.expect("connects");
         Self {
             tokens: TokenServiceClient::new(channel.clone()),
-            sessions: SessionServiceClient::new(channel),
+            sessions: SessionServiceClient::new(channel.clone()),
+            keys: KeyServiceClient::new(channel),
             server: Some(server),
             clock,
             backend,

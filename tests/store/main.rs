@@ -24,6 +24,8 @@ mod backend;
 mod edges;
 #[path = "grpc/key_file.rs"]
 mod grpc_key_file;
+#[path = "../grpc/key_service.rs"]
+mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
 #[path = "../grpc/server_process.rs"]

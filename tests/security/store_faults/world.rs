@@ -2,6 +2,7 @@
 //! the revocation log here: what an instance knows when it has answered must not depend on that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
@@ -27,18 +28,28 @@ use token_authority::verify::revocations::RevocationIndex;
 use super::faulty_store::FaultyStore;
 use crate::forge::realm;
 
+/// Noon, until it is turned.
 #[derive(Debug)]
-struct Noon;
+pub(crate) struct TurnableClock(AtomicI64);
 
-impl Clock for Noon {
+impl TurnableClock {
+    pub(crate) fn set(&self, time: Timestamp) {
+        self.0.store(time.millis(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TurnableClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_seconds(1_800_000_000)
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
     }
 }
 
 pub(crate) struct World {
     pub(crate) store: Arc<FaultyStore>,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) index: Arc<RevocationIndex>,
+    pub(crate) clock: Arc<TurnableClock>,
+    policy: RealmPolicy,
 }
 
 pub(crate) fn subject(name: &str) -> Subject {
@@ -66,20 +77,32 @@ pub(crate) fn sid(tokens: &IssuedTokens) -> Sid {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let (clock, entropy) = (Arc::new(Noon), Arc::new(SystemEntropy));
+        Self::with(|_| {}).await
+    }
+
+    /// With the realm's policy changed.
+    pub(crate) async fn with(change: impl FnOnce(&mut RealmPolicy)) -> Self {
+        let (clock, entropy) = (Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000))), Arc::new(SystemEntropy));
         let backend = redb::backends::InMemoryBackend::new();
         let embedded = EmbeddedStore::open_with(backend, &Limits::default(), clock.clone(), entropy.clone()).unwrap();
         let store = FaultyStore::over(Arc::new(embedded));
         let mut policy = RealmPolicy::permissive(realm("web"), Audience::parse("api").unwrap(), None);
         policy.algorithm = Algorithm::EdDsa;
-        let realm = Realm::open(policy, "https://issuer.example", &*store, &*clock, &*entropy).await.unwrap();
+        change(&mut policy);
+        Self::over(store, clock, policy).await
+    }
+
+    /// Another instance on the same store: beside this one, or this one started again.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::over(self.store.clone(), self.clock.clone(), self.policy.clone()).await
+    }
+
+    async fn over(store: Arc<FaultyStore>, clock: Arc<TurnableClock>, policy: RealmPolicy) -> Self {
+        let entropy = Arc::new(SystemEntropy);
+        let opened = Realm::open(policy.clone(), "https://issuer.example", &*store, &*clock, &*entropy);
+        let realm = opened.await.unwrap();
         let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
         let signer = Arc::new(Signer::new().unwrap());
-        issuers.set(realm.policy.realm.clone(), realm.issuers.iter().map(ToString::to_string));
-        for (number, key) in &realm.keys {
-            keys.install(key.verify_key(realm.policy.realm.clone()).unwrap()).unwrap();
-            signer.install(realm.policy.realm.clone(), *number, key.clone());
-        }
         let index = Arc::new(RevocationIndex::new(1));
         let head = Position { partition: 0, number: 1, tag: 0 };
         index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
@@ -91,12 +114,12 @@ impl World {
             tasks,
             signer,
             verifier,
-            index,
+            index: index.clone(),
             max_staleness: Duration::MAX,
-            clock,
+            clock: clock.clone(),
             entropy,
         };
-        Self { store, authority: Arc::new(Authority::new(parts)) }
+        Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }
 
     pub(crate) async fn login(&self, name: &str, device: &str) -> IssuedTokens {
