@@ -10,6 +10,7 @@ mod lock;
 mod power_cut;
 mod redis;
 mod redis_failover;
+mod redis_faults;
 mod redis_fleet;
 mod redis_proxy;
 mod redis_replicas;
@@ -24,6 +25,8 @@ mod backend;
 mod edges;
 #[path = "grpc/key_file.rs"]
 mod grpc_key_file;
+#[path = "../grpc/history.rs"]
+mod history;
 #[path = "../grpc/policy.rs"]
 mod policy;
 #[path = "../grpc/server_process.rs"]
