@@ -12,6 +12,7 @@ mod redis;
 mod redis_failover;
 mod redis_faults;
 mod redis_fleet;
+mod redis_monitor;
 mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
