@@ -318,7 +318,7 @@ impl Client {
         let pairs: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().ok()).collect();
         let fork = pairs.iter().any(|pair| !same(pair, pairs[0]));
         self.expect(!fork, at, "one successor, whoever asks");
-        let answer = answers.into_iter().reduce(|one, other| one.or(other)).expect("three answers");
+        let answer = answers.into_iter().reduce(Result::or).expect("three answers");
         self.take(at, answer)
     }
 
