@@ -14,6 +14,7 @@
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing, which decorates any store             -> domain, ports
+//! listener     accepts connections for both edges, within limits              -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! config cli   what the process is told; the command line                      -> domain, proto
 //! app          builds the parts, runs and drains them                          -> all
@@ -85,6 +86,8 @@ pub mod grpc;
 pub mod health;
 #[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
+pub mod listener;
 pub mod proto;
 #[cfg(feature = "server")]
 pub mod signing;

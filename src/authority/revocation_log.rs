@@ -28,6 +28,7 @@ impl Authority {
                 Ok(mut updates) => {
                     while let Some(update) = updates.recv().await {
                         self.index.apply(&update);
+                        self.feed.append(&update);
                         if let LogUpdate::Lost { entries } = update {
                             self.put_all_back(entries);
                         }

@@ -101,6 +101,13 @@ impl Revision {
     }
 }
 
+/// Of positions in different partitions.
+impl FromIterator<Position> for Revision {
+    fn from_iter<I: IntoIterator<Item = Position>>(positions: I) -> Self {
+        Self(positions.into_iter().collect())
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(self.0.len() * POSITION_BYTES);
@@ -136,6 +143,11 @@ pub enum LogUpdate {
     Lost {
         /// Each with its owner.
         entries: Vec<(Owner, RevocationEntry)>,
+    },
+    /// Everything that the log held at this time has been told.
+    Confirmed {
+        /// By the clock of this instance.
+        at: Timestamp,
     },
 }
 

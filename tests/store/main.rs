@@ -34,6 +34,8 @@ mod policy;
 mod server_process;
 #[path = "../grpc/session_service.rs"]
 mod session_service;
+#[path = "grpc/staleness.rs"]
+mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
 #[path = "../grpc/token_service.rs"]

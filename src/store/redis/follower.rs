@@ -20,8 +20,8 @@ use crate::domain::revocation::Position;
 
 /// How often the heads are read; a lost publication is noticed within that.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// Updates that the one who follows may lag behind: two of each partition at least. It then holds this follower up, which reads
-/// anew what it missed meanwhile.
+/// Updates that the one who follows may lag behind: two of each partition at least. It then holds this
+/// follower up, which reads anew what it missed meanwhile.
 const CAPACITY: usize = 1024;
 
 pub(super) struct Follower {
@@ -116,8 +116,10 @@ impl Follower {
         self.read_anew(linked.position.partition).await
     }
 
-    /// Reads every head, and each partition anew that stands elsewhere than it was told.
+    /// Reads every head, and each partition anew that stands elsewhere than it was told. What was in the
+    /// log when this began has then been told.
     async fn compare(&mut self) -> Result<Result<(), Gone>, StoreError> {
+        let at = self.clock.now();
         let before = self.told.clone();
         let heads = self.log.heads().await?;
         // What was published meanwhile explains most differences, at no cost.
@@ -138,7 +140,7 @@ impl Follower {
                 return Ok(Err(gone));
             }
         }
-        Ok(Ok(()))
+        Ok(self.updates.send(LogUpdate::Confirmed { at }).await.map_err(|_| Gone))
     }
 
     async fn read_anew(&mut self, partition: u16) -> Result<Result<(), Gone>, StoreError> {
