@@ -67,7 +67,8 @@
 //! - A clock that was set back un-expires nothing: a record never sees a time before its last change.
 //!
 //! Property tests over random histories hold them (`domain::histories`), and so does `kill -9` under
-//! load (`tests/grpc/crash.rs`) and a disk that loses what was not synced (`tests/store/power_cut.rs`).
+//! load (`tests/grpc/crash.rs`), a disk that loses what was not synced (`tests/store/power_cut.rs`), and
+//! a Redis that breaks in every way that we could think of (`tests/store/redis_faults.rs`).
 //!
 //! # Deliberately absent
 //!

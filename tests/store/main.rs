@@ -10,7 +10,9 @@ mod lock;
 mod power_cut;
 mod redis;
 mod redis_failover;
+mod redis_faults;
 mod redis_fleet;
+mod redis_monitor;
 mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
@@ -24,6 +26,8 @@ mod backend;
 mod edges;
 #[path = "grpc/key_file.rs"]
 mod grpc_key_file;
+#[path = "../grpc/history.rs"]
+mod history;
 #[path = "../grpc/key_service.rs"]
 mod key_service;
 #[path = "../grpc/policy.rs"]

@@ -15,7 +15,8 @@
 //! | `P:{0}:layout`     | the number of this layout and of the partitions            | none: no subject    |
 //!
 //! Entries are published on the channel `P:log` as `p ENTRY`. An entry is `NUMBER TAG PREVIOUS_NUMBER
-//! PREVIOUS_TAG BYTES`, numbers and tags in decimal.
+//! PREVIOUS_TAG BYTES`, numbers and tags in decimal; the bytes (`log_entry`) name the record that it was
+//! committed with, so that whoever followed the log can put it back after a failover.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -160,7 +160,7 @@ impl RedisStore {
         if let Some(replicas) = self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
             return replicas.run(&self.commit, &keys, &arguments).await;
         }
-        let send = || self.commit.run(&self.connections.commands, &once, keys.clone(), arguments.clone());
+        let send = || self.commit.run(&self.connections.commands, &once, &keys, &arguments);
         connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))
     }
 }
