@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, CreateKey, Exposure};
+use crate::config::{Config, CreateKey, Exposure, StoreUrl};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::proto::v1::session_service_server::SessionServiceServer;
@@ -33,7 +33,7 @@ use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
 
-mod store;
+pub(crate) mod store;
 
 use store::OpenStore;
 
@@ -132,7 +132,8 @@ impl Server {
         let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
-        let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
+        check_key_file(&config)?;
+        let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
         let key = key_encryption_key(&config, &opened, &*entropy).await?;
         let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
 
@@ -259,6 +260,14 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the server was dropped: stop too.
     let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Before anything connects: the key can't be in the store's directory where there is none.
+fn check_key_file(config: &Config) -> Result<(), StartError> {
+    match (&config.store, &config.encryption_key_file) {
+        (StoreUrl::Embedded(_), _) | (_, Some(_)) => Ok(()),
+        (url, None) => Err(StartError::NoKeyFile(url.to_string())),
+    }
 }
 
 /// From the named file, or from the store's own, which is made with the store.

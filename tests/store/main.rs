@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod conformance;
+mod copying;
 mod disk;
 mod embedded;
 mod fixtures;

@@ -17,6 +17,17 @@ pub enum Topology {
     Cluster,
 }
 
+impl Topology {
+    /// For reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Sentinel => "sentinel",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
 /// Where a Redis is and how to log in.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {

@@ -12,6 +12,7 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
+mod scan;
 mod script;
 
 use std::fmt;
@@ -60,6 +61,16 @@ pub struct RedisStore {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
+    /// What reports name.
+    topology: &'static str,
+    address: String,
+}
+
+/// What to do where there is no store yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Made,
+    Refused,
 }
 
 impl RedisStore {
@@ -71,19 +82,51 @@ impl RedisStore {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
+        Self::connect(topology, url, safety, Absent::Made, clock, entropy).await
+    }
+
+    /// Connects to a store that is there, and writes nothing. What would make this Redis unsafe to
+    /// be given anything is no reason not to read it.
+    pub async fn open_existing(
+        topology: Topology,
+        url: &str,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        Self::connect(topology, url, Safety::Waived, Absent::Refused, clock, entropy).await
+    }
+
+    async fn connect(
+        topology: Topology,
+        url: &str,
+        safety: Safety,
+        absent: Absent,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
         let address = Address::parse(topology, url)?;
         let connections = Connections::open(&address).await?;
         let keys = Keys::new(&address.prefix);
         let log = Log::new(connections.commands.clone(), keys.clone());
-        let store = Self { connections, keys, log, commit: Script::commit(), clock, entropy, tasks: Tasks::default() };
-        let opened = store.prepare(safety, &address).await;
+        let store = Self {
+            connections,
+            keys,
+            log,
+            commit: Script::commit(),
+            clock,
+            entropy,
+            tasks: Tasks::default(),
+            topology: topology.name(),
+            address: address.servers(),
+        };
+        let opened = store.prepare(safety, absent, &address).await;
         if opened.is_err() {
             store.close().await;
         }
         opened.map(|()| store)
     }
 
-    async fn prepare(&self, safety: Safety, address: &Address) -> Result<(), OpenError> {
+    async fn prepare(&self, safety: Safety, absent: Absent, address: &Address) -> Result<(), OpenError> {
         let failed = |error: &Error| OpenError::Store(fault::of_read(error));
         let mut problems = Vec::new();
         for server in self.connections.primaries() {
@@ -99,9 +142,14 @@ impl RedisStore {
         }
         let commands = &self.connections.commands;
         let layout = self.keys.layout();
-        let made: Result<Value, _> = commands.set(&layout, LAYOUT, None, Some(SetOptions::NX), false).await;
-        made.map_err(|error| failed(&error))?;
+        if absent == Absent::Made {
+            let made: Result<Value, _> = commands.set(&layout, LAYOUT, None, Some(SetOptions::NX), false).await;
+            made.map_err(|error| failed(&error))?;
+        }
         let found: Option<String> = commands.get(&layout).await.map_err(|error| failed(&error))?;
+        if found.is_none() {
+            return Err(OpenError::Absent { address: address.servers(), prefix: address.prefix.clone() });
+        }
         if found.as_deref() != Some(LAYOUT) {
             let (prefix, found) = (address.prefix.clone(), found.unwrap_or_default());
             return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
