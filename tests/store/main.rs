@@ -15,7 +15,7 @@ mod redis_fleet;
 mod redis_server;
 mod sealed;
 
-// The tests of the gRPC edge once more, each server on a Redis: what callers see does not depend on
+// The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on
 // the store.
 #[path = "grpc/backend.rs"]
 mod backend;
@@ -33,6 +33,8 @@ mod session_service;
 mod test_server;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
+#[path = "grpc/topologies.rs"]
+mod topologies;
 #[path = "grpc/two_servers.rs"]
 mod two_servers;
 
