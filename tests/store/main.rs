@@ -10,6 +10,7 @@ mod key_file;
 mod lock;
 mod power_cut;
 mod redis;
+mod redis_access;
 mod redis_failover;
 mod redis_fleet;
 mod redis_server;
