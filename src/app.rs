@@ -134,6 +134,7 @@ impl Server {
 
         check_key_file(&config)?;
         let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
+        let clock = opened.clock(clock);
         let key = key_encryption_key(&config, &opened, &*entropy).await?;
         let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
 

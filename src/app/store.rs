@@ -72,6 +72,14 @@ impl OpenStore {
         }
     }
 
+    /// The time that the store is judged by: the given clock, or what the store makes of it.
+    pub(crate) fn clock(&self, given: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        match self {
+            Self::Embedded(..) => given,
+            Self::Redis(store) => store.clock(),
+        }
+    }
+
     /// Where the key-encryption key is if nobody says: beside an embedded store.
     pub(crate) fn own_key_file(&self) -> Option<PathBuf> {
         match self {

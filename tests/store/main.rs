@@ -11,6 +11,7 @@ mod lock;
 mod power_cut;
 mod redis;
 mod redis_access;
+mod redis_clock;
 mod redis_failover;
 mod redis_fleet;
 mod redis_server;

@@ -6,6 +6,7 @@
 
 mod address;
 mod checks;
+mod clock;
 mod connect;
 mod fault;
 mod follower;
@@ -30,6 +31,7 @@ pub use address::Topology;
 pub use open_error::OpenError;
 
 use address::Address;
+use clock::CorrectedClock;
 use connect::Connections;
 use follower::Follower;
 use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, encode_entry, encode_record, partition};
@@ -58,7 +60,9 @@ pub struct RedisStore {
     keys: Keys,
     log: Log,
     commit: Script,
-    clock: Arc<dyn Clock>,
+    clock: Arc<CorrectedClock>,
+    /// Whether the clock is held against that of Redis.
+    safety: Safety,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
     /// What reports name.
@@ -113,27 +117,28 @@ impl RedisStore {
             keys,
             log,
             commit: Script::commit(),
-            clock,
+            clock: Arc::new(CorrectedClock::new(clock)),
+            safety,
             entropy,
             tasks: Tasks::default(),
             topology: topology.name(),
             address: address.servers(),
         };
-        let opened = store.prepare(safety, absent, &address).await;
+        let opened = store.prepare(absent, &address).await;
         if opened.is_err() {
             store.close().await;
         }
         opened.map(|()| store)
     }
 
-    async fn prepare(&self, safety: Safety, absent: Absent, address: &Address) -> Result<(), OpenError> {
+    async fn prepare(&self, absent: Absent, address: &Address) -> Result<(), OpenError> {
         let failed = |error: &Error| OpenError::Store(fault::of_read(error));
         let mut problems = Vec::new();
         for server in self.connections.primaries() {
-            let found = checks::problems(&self.connections.commands, server.as_ref(), &*self.clock).await;
+            let found = checks::problems(&self.connections.commands, server.as_ref(), self.clock.local()).await;
             problems.extend(found.map_err(|error| failed(&error))?);
         }
-        match safety {
+        match self.safety {
             Safety::Required if !problems.is_empty() => return Err(OpenError::Unsafe(problems)),
             Safety::Required | Safety::Waived => {}
         }
@@ -154,7 +159,36 @@ impl RedisStore {
             let (prefix, found) = (address.prefix.clone(), found.unwrap_or_default());
             return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
         }
+        self.compare_clocks().await?;
         self.connections.listen(&self.keys.channel()).await.map_err(|error| failed(&error))
+    }
+
+    /// The time that everything kept here is judged by: the local clock, corrected to that of Redis.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    /// Measures every primary's clock, and corrects the local one to that of the first by name, so
+    /// that all servers take the same. An operator who waived the safety of the store keeps his own.
+    async fn compare_clocks(&self) -> Result<(), StoreError> {
+        if self.safety == Safety::Waived {
+            return Ok(());
+        }
+        let mut primaries = self.connections.primaries();
+        primaries.sort();
+        for (number, server) in primaries.iter().enumerate() {
+            let measured = checks::difference(&self.connections.commands, server.as_ref(), self.clock.local()).await;
+            let measured = measured.map_err(|error| fault::of_read(&error))?;
+            let difference = measured.ok_or_else(|| StoreError::Unavailable(checks::NO_TIME.into()))?;
+            if number == 0 {
+                self.clock.correct(difference);
+            }
+            if let Some(problem) = difference.problem() {
+                let name = server.as_ref().map_or_else(|| self.address.clone(), ToString::to_string);
+                return Err(StoreError::Unavailable(format!("{name}: {problem}").into()));
+            }
+        }
+        Ok(())
     }
 
     /// Ends followers and connections; later calls are refused.
@@ -233,7 +267,8 @@ impl Store for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.log.head(0).await.map(drop)
+        self.log.head(0).await?;
+        self.compare_clocks().await
     }
 }
 

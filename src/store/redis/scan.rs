@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::connect::following_slots;
 use super::layout::decode_expiring;
 use super::{RedisStore, bytes, fault};
-use crate::authority::ports::StoreError;
+use crate::authority::ports::{Clock as _, StoreError};
 use crate::store::scan::{Condition, Part, Row, Scan};
 
 /// How many keys Redis looks at in one step, during which it serves nobody else.
