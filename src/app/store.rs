@@ -27,10 +27,7 @@ impl OpenStore {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
-        let safety = match safety {
-            StoreSafety::Required => Safety::Required,
-            StoreSafety::Waived => Safety::Waived,
-        };
+        let safety = checked(safety);
         Ok(match place(url) {
             Place::Directory(directory) => {
                 Self::Embedded(Arc::new(EmbeddedStore::open(&directory, clock, entropy)?), directory)
@@ -44,15 +41,17 @@ impl OpenStore {
     /// Opens a store that is there; makes none.
     pub(crate) async fn open_existing(
         url: &StoreUrl,
+        safety: StoreSafety,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
+        let safety = checked(safety);
         Ok(match place(url) {
             Place::Directory(directory) => {
                 Self::Embedded(Arc::new(EmbeddedStore::open_existing(&directory, clock, entropy)?), directory)
             }
             Place::Redis(topology, url) => {
-                Self::Redis(Arc::new(RedisStore::open_existing(topology, url, clock, entropy).await?))
+                Self::Redis(Arc::new(RedisStore::open_existing(topology, url, safety, clock, entropy).await?))
             }
         })
     }
@@ -96,6 +95,13 @@ impl OpenStore {
             }
             Self::Redis(store) => store.close().await,
         }
+    }
+}
+
+fn checked(safety: StoreSafety) -> Safety {
+    match safety {
+        StoreSafety::Required => Safety::Required,
+        StoreSafety::Waived => Safety::Waived,
     }
 }
 

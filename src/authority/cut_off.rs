@@ -51,6 +51,18 @@ impl Authority {
     }
 }
 
+/// Ends every session and token of a realm issued until now, in a store that nobody serves: no index
+/// is told.
+pub async fn end_realm_at_rest(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+    realm: &RealmName,
+) -> Result<(), Error> {
+    let scope = |now| RevocationScope::Realm(realm.clone(), now);
+    append(store, clock, entropy, &RecordKey::realm(realm.clone()), scope).await.map(drop)
+}
+
 /// Appends the entry with a commit of the realm's record, unchanged.
 async fn append(
     store: &dyn Store,

@@ -29,6 +29,7 @@ mod sending;
 pub mod sessions;
 mod subjects;
 
+pub use cut_off::end_realm_at_rest;
 pub use error::Error;
 pub use realm::Realm;
 

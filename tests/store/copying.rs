@@ -2,108 +2,24 @@
 //! store the two are, and nothing that is half a store passes for one.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use tempfile::TempDir;
-use token_authority::app::Server;
 use token_authority::authority::ports::{Outcome, RecordKey, RecordKind, Store};
-use token_authority::config::{Config, StoreSafety, StoreUrl};
-use token_authority::proto::v1;
-use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::store::copy::{CopyError, Side, copy};
 use token_authority::store::redis::Topology;
 use token_authority::store::scan::{Row, Scan};
 use token_authority::store::sealing::SealedStore;
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
 use super::fixtures::{
     Follower, NOON, SeededEntropy, TurnedClock, commit, fresh, fresh_key, kek, open, open_redis, realm, revocation,
     revoking,
 };
+use super::operator::{Served, answer, key_file, refusal};
 use super::redis_fleet::RedisFleet;
-use super::redis_server::RedisServer;
-
-/// Runs the binary, away from the developer's environment.
-pub(crate) fn run(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_token-authority"));
-    command.args(arguments).env_clear().output().expect("the binary runs")
-}
-
-/// What a command that succeeded answered.
-#[track_caller]
-pub(crate) fn answer(arguments: &[&str]) -> Value {
-    let ended = run(arguments);
-    assert!(ended.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
-    serde_json::from_slice(&ended.stdout).expect("JSON")
-}
-
-/// What a command that was refused said.
-#[track_caller]
-pub(crate) fn refusal(arguments: &[&str]) -> String {
-    let ended = run(arguments);
-    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(1), &b""[..]), "{arguments:?}: {said}");
-    said
-}
-
-/// A server on a store, and a client of it.
-pub(crate) struct Served {
-    server: Server,
-    tokens: TokenServiceClient<Channel>,
-}
-
-impl Served {
-    pub(crate) async fn on(store: &str, key: Option<&Path>) -> Self {
-        let mut config = Config::on_free_ports(Path::new("unused"));
-        config.store = StoreUrl::parse(store).expect("a URL");
-        config.store_safety = StoreSafety::Required;
-        config.encryption_key_file = key.map(Path::to_owned);
-        // The same issuer, wherever it runs.
-        config.public_url = Some("https://login.test".to_owned());
-        let server = Server::start(config).await.expect("starts");
-        let address = format!("http://{}", server.grpc_address());
-        Self { tokens: TokenServiceClient::connect(address).await.expect("connects"), server }
-    }
-
-    pub(crate) async fn stop(self) {
-        drop(self.tokens);
-        self.server.stop().await;
-    }
-
-    pub(crate) async fn login(&mut self, subject: &str) -> v1::TokenPair {
-        let request = v1::IssueTokenRequest { subject: subject.to_owned(), ..Default::default() };
-        self.tokens.issue_token(request).await.expect("issues").into_inner().tokens.expect("tokens")
-    }
-
-    pub(crate) async fn refresh(&mut self, pair: &v1::TokenPair) -> Result<v1::TokenPair, tonic::Status> {
-        let request = v1::RefreshTokenRequest { refresh_token: pair.refresh_token.clone(), ..Default::default() };
-        Ok(self.tokens.refresh_token(request).await?.into_inner().tokens.expect("tokens"))
-    }
-
-    pub(crate) async fn is_active(&mut self, pair: &v1::TokenPair) -> bool {
-        let request = v1::IntrospectTokenRequest { token: pair.access_token.clone(), ..Default::default() };
-        self.tokens.introspect_token(request).await.expect("answers").into_inner().active
-    }
-
-    pub(crate) async fn revoke(&mut self, pair: &v1::TokenPair) {
-        let request = v1::RevokeTokenRequest { token: pair.access_token.clone(), ..Default::default() };
-        self.tokens.revoke_token(request).await.expect("revokes");
-    }
-}
-
-fn key_file(directory: &TempDir, name: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = directory.path().join(name);
-    let hex: String = fresh().iter().chain(&fresh()).map(|byte| format!("{byte:02x}")).collect();
-    std::fs::write(&path, hex).expect("a file");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("a mode");
-    path
-}
+use super::redis_server::{RedisServer, Reply};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sessions_go_on_wherever_the_store_is_copied_to() {
@@ -229,7 +145,7 @@ async fn every_record_and_entry_keeps_its_place_version_and_expiry() {
     assert!(logs.count() > 100);
     for key in redis.keys().into_iter().filter(|key| key.starts_with(b"d:") && key.ends_with(b":log")) {
         let key = String::from_utf8(key).expect("a name");
-        assert_ne!(redis.run(&["PTTL", &key]), super::redis_server::Reply::Integer(-1), "{key}");
+        assert_ne!(redis.run(&["PTTL", &key]), Reply::Integer(-1), "{key}");
     }
 }
 
@@ -332,50 +248,4 @@ async fn a_refused_copy_says_what_to_do_and_shows_no_password() {
     assert_eq!(answer(&["store", "copy", &store, &by_file, "--json"])["realms"], 1);
     let said = refusal(&["store", "copy", &store, &by_file]);
     assert!(said.contains("not empty") && !said.contains("planted"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_tells_what_is_there() {
-    let (redis, directory) = (RedisServer::start().await, TempDir::new().expect("a directory"));
-    let store = format!("embedded:{}", directory.path().join("store").display());
-    let mut server = Served::on(&store, None).await;
-    for subject in ["ann", "ben", "cat"] {
-        let pair = server.login(subject).await;
-        server.revoke(&pair).await;
-    }
-    server.login("ann").await;
-    server.stop().await;
-    answer(&["store", "copy", &store, &redis.url("ta"), "--json"]);
-    for (url, topology, partitions, part) in [
-        (store, "embedded", 1, vec!["name", "file_size"]),
-        (
-            redis.url("ta"),
-            "standalone",
-            256,
-            vec![
-                "name",
-                "latency",
-                "version",
-                "role",
-                "replicas",
-                "memory",
-                "memory_limit",
-                "eviction",
-                "append_only_file",
-            ],
-        ),
-    ] {
-        let told = answer(&["store", "status", "--store", &url, "--json"]);
-        let number = |name: &str| told[name].as_u64().expect(name);
-        assert_eq!((told["topology"].as_str(), number("partitions")), (Some(topology), partitions));
-        assert_eq!((number("realms"), number("subjects"), number("revocations")), (1, 3, 3), "{told}");
-        assert!(told["heads"][0]["number"].as_u64() > Some(0), "{told}");
-        let found = told["parts"][0].as_object().expect("a part");
-        assert!(part.iter().all(|name| found.contains_key(*name)) && found.len() == part.len(), "{told}");
-        let person = run(&["store", "status", "--store", &url]);
-        assert!(String::from_utf8_lossy(&person.stdout).contains("subjects:"), "{person:?}");
-    }
-    let told = answer(&["store", "status", "--store", &redis.url("ta"), "--json"]);
-    let part = &told["parts"][0];
-    assert_eq!((&part["eviction"], &part["append_only_file"]), (&"noeviction".into(), &"on".into()), "{told}");
 }

@@ -8,6 +8,7 @@ mod embedded;
 mod fixtures;
 mod key_file;
 mod lock;
+mod operator;
 mod power_cut;
 mod redis;
 mod redis_access;
@@ -15,6 +16,7 @@ mod redis_clock;
 mod redis_failover;
 mod redis_fleet;
 mod redis_server;
+mod restoring;
 mod sealed;
 
 // The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on

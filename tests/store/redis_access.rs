@@ -10,8 +10,8 @@ use token_authority::authority::ports::{Outcome, Store as _};
 use token_authority::store::redis::{OpenError, RedisStore, Safety, Topology};
 use token_authority::system::SystemClock;
 
-use super::copying::{Served, answer};
 use super::fixtures::{Follower, SeededEntropy, fresh_key, position, revoking};
+use super::operator::{Served, answer};
 use super::redis_server::{RedisServer, Reply};
 
 async fn open(url: &str) -> Result<RedisStore, OpenError> {

@@ -17,12 +17,14 @@ use super::client::ClientFlags;
 use super::failure::{Exit, Failure};
 
 mod copy;
+mod restored;
 mod status;
 
-/// Copy a store, and look into it
+/// Copy a store, look into it, and end what a backup brought back
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
     Copy(copy::Copy),
+    Restored(restored::Restored),
     Status(status::Status),
 }
 
@@ -30,6 +32,7 @@ impl Store {
     pub(super) async fn run(self, flags: &ClientFlags, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         match self {
             Self::Copy(copy) => copy.run(flags, streams).await,
+            Self::Restored(restored) => restored.run(flags, streams).await,
             Self::Status(status) => status.run(flags, streams).await,
         }
     }

@@ -14,7 +14,7 @@ use crate::cli::Streams;
 use crate::cli::answer::Lines;
 use crate::cli::client::ClientFlags;
 use crate::cli::failure::{Exit, Failure};
-use crate::config::{Config, Environment, Flags, StoreUrl};
+use crate::config::{Config, Environment, Flags, StoreSafety, StoreUrl};
 use crate::domain::revocation::Position;
 use crate::store::scan::{Condition, Row, Scan};
 
@@ -50,7 +50,8 @@ impl Status {
         let told = Flags { config: self.config, store: self.store, ..Flags::default() };
         let url = Config::load(told, &Environment::of_process())?.store;
         let (clock, entropy) = system();
-        let store = OpenStore::open_existing(&url, clock, entropy).await.map_err(Failure::refused)?;
+        let store =
+            OpenStore::open_existing(&url, StoreSafety::Waived, clock, entropy).await.map_err(Failure::refused)?;
         let found = look(store.scan()).await;
         store.close().await;
         let found = found.map_err(Failure::refused)?;

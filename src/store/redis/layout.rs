@@ -14,6 +14,7 @@
 //! | `P:{0}:vault`      | the data keys, sealed by the key-encryption key            | none: no subject    |
 //! | `P:{0}:layout`     | the number of this layout and of the partitions            | none: no subject    |
 //!
+//! While another store is copied into this one, a mark stands in place of the vault (`store::copy`).
 //! Entries are published on the channel `P:log` as `p ENTRY`. An entry is `NUMBER TAG PREVIOUS_NUMBER
 //! PREVIOUS_TAG BYTES`, numbers and tags in decimal.
 

@@ -89,15 +89,15 @@ impl RedisStore {
         Self::connect(topology, url, safety, Absent::Made, clock, entropy).await
     }
 
-    /// Connects to a store that is there, and writes nothing. What would make this Redis unsafe to
-    /// be given anything is no reason not to read it.
+    /// Connects to a store that is there; where there is none, none is made.
     pub async fn open_existing(
         topology: Topology,
         url: &str,
+        safety: Safety,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        Self::connect(topology, url, Safety::Waived, Absent::Refused, clock, entropy).await
+        Self::connect(topology, url, safety, Absent::Refused, clock, entropy).await
     }
 
     async fn connect(
