@@ -115,7 +115,7 @@ async fn bench(arguments: &Arguments) -> Result<(), Failure> {
     for round in 0..arguments.rounds {
         table.add(embedded_round(&mut subjects, round, directory.path(), time, &arguments.only).await?);
         if on_redis {
-            let redis = redis::Redis::start(directory.path()).await?;
+            let redis = redis::Redis::start(directory.path(), "everysec").await?;
             table.add(redis::refreshes(&redis, directory.path(), time).await?);
         }
     }

@@ -60,7 +60,8 @@ pub(crate) async fn refreshes(redis: &Redis, directory: &Path, time: Duration) -
 
 /// What a session takes in Redis, and how often a refresh asks: lines for people.
 pub(crate) async fn footprint(directory: &Path) -> Result<Vec<String>, Failure> {
-    let redis = Redis::start(directory).await?;
+    // What it holds in memory is asked, and no busy disk is to hold it up.
+    let redis = Redis::start(directory, "no").await?;
     std::fs::write(directory.join("realms/default.toml"), DEFAULT_REALM)?;
     let server = Process::authority_on(directory, &redis.url("ta")).await?;
     let channels = load::connect(server.grpc).await?;
@@ -96,12 +97,14 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    pub(crate) async fn start(directory: &Path) -> Result<Self, Failure> {
+    /// With an AOF, synced as `appendfsync` says.
+    pub(crate) async fn start(directory: &Path, sync: &str) -> Result<Self, Failure> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let own = directory.join(format!("redis-{port}"));
         std::fs::create_dir(&own)?;
         let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
+            .args(["--appendfsync", sync, "--dir"])
             .arg(own)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -56,9 +56,9 @@ impl Status {
         store.close().await;
         let found = found.map_err(Failure::refused)?;
         if flags.json {
-            writeln!(streams.out, "{}", json(&found))?
+            writeln!(streams.out, "{}", json(&found))?;
         } else {
-            lines(&found).write(streams.out)?
+            lines(&found).write(streams.out)?;
         }
         Ok(Exit::Done)
     }

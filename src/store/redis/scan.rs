@@ -28,8 +28,11 @@ impl Scan for RedisStore {
             let mut cursor = "0".to_owned();
             loop {
                 let arguments = [cursor.as_str(), "MATCH", &self.keys.every(), "COUNT", KEYS_A_STEP].map(str::to_owned);
-                let (next, names): (String, Vec<String>) =
-                    self.on(server.as_ref()).custom(command("SCAN"), arguments.to_vec()).await.map_err(refused)?;
+                let (next, names): (String, Vec<String>) = self
+                    .on(server.as_ref())
+                    .custom(command("SCAN"), arguments.to_vec())
+                    .await
+                    .map_err(|error| fault::of_read(&error))?;
                 for row in try_join_all(names.iter().map(|name| self.row(name))).await?.into_iter().flatten() {
                     if rows.send(row).await.is_err() {
                         return Ok(());
@@ -49,9 +52,11 @@ impl Scan for RedisStore {
         for server in self.connections.primaries() {
             let client = self.on(server.as_ref());
             let asked = Instant::now();
-            let _: Value = client.custom(command("PING"), Vec::<String>::new()).await.map_err(refused)?;
+            let _: Value =
+                client.custom(command("PING"), Vec::<String>::new()).await.map_err(|error| fault::of_read(&error))?;
             let took = asked.elapsed();
-            let info: String = client.custom(command("INFO"), Vec::<String>::new()).await.map_err(refused)?;
+            let info: String =
+                client.custom(command("INFO"), Vec::<String>::new()).await.map_err(|error| fault::of_read(&error))?;
             let mut facts = vec![("latency", format!("{:.3} ms", took.as_secs_f64() * 1000.0))];
             facts.extend(told(&info));
             let name = server.map_or_else(|| self.address.clone(), |server| server.to_string());
@@ -100,8 +105,4 @@ fn told(info: &str) -> Vec<(&'static str, String)> {
 
 fn command(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, ClusterHash::Random, false)
-}
-
-fn refused(error: fred::error::Error) -> StoreError {
-    fault::of_read(&error)
 }

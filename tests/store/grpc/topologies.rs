@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use crate::backend::SHARED_STORE;
 use crate::redis_fleet::RedisFleet;
+use crate::redis_server::RedisServer;
 
 /// The modules that go over the wire and take any backend.
 const SUITE: [&str; 5] = ["edges::", "policy::", "session_service::", "token_service::", "two_servers::"];
@@ -30,7 +31,7 @@ async fn run_all(fleet: &RedisFleet) {
     assert!(ran.status.success(), "{told}{}", String::from_utf8_lossy(&ran.stderr));
     assert!(told.contains(&format!("{listed} passed; 0 failed; 0 ignored")), "{told}");
     // Each of them had a store there.
-    let layouts = fleet.servers.iter().flat_map(|server| server.keys()).filter(|key| key.ends_with(b":{0}:layout"));
+    let layouts = fleet.servers.iter().flat_map(RedisServer::keys).filter(|key| key.ends_with(b":{0}:layout"));
     let stores: std::collections::HashSet<_> = layouts.collect();
     assert!(stores.len() >= FEWEST, "{} stores", stores.len());
     println!("{listed} tests, {} stores", stores.len());
