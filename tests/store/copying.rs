@@ -28,13 +28,13 @@ async fn sessions_go_on_wherever_the_store_is_copied_to() {
     let embedded = |name: &str| format!("embedded:{}", directory.path().join(name).display());
     let kek = key_file(&directory, "kek");
     let other = key_file(&directory, "other-kek");
-    // Where it stands, and the key file that a server there is given.
+    // Where it stands, the key file that a server there is given, and what it is called.
     let stations = [
-        (embedded("first"), None),
-        (redis.url("ta"), Some(kek.as_path())),
-        (cluster.url("ta"), Some(&*other)),
-        (sentinel.url("ta"), Some(&*other)),
-        (embedded("last"), None),
+        (embedded("first"), None, "embedded"),
+        (redis.url("ta"), Some(kek.as_path()), "standalone"),
+        (cluster.url("ta"), Some(&*other), "cluster"),
+        (sentinel.url("ta"), Some(&*other), "sentinel"),
+        (embedded("last"), None, "embedded"),
     ];
     let mut server = Served::on(&stations[0].0, None).await;
     let mut mine = server.login("ann").await;
@@ -45,7 +45,7 @@ async fn sessions_go_on_wherever_the_store_is_copied_to() {
     server.revoke(&ended).await;
     server.stop().await;
     for pair in stations.windows(2) {
-        let [(from, from_key), (to, to_key)] = pair else { unreachable!("windows of two") };
+        let [(from, from_key, _), (to, to_key, topology)] = pair else { unreachable!("windows of two") };
         let mut arguments = vec!["store", "copy", from, to, "--json"];
         let named = [("--key-file", from_key), ("--to-key-file", to_key)];
         for (flag, key) in named {
@@ -59,6 +59,11 @@ async fn sessions_go_on_wherever_the_store_is_copied_to() {
             (&1.into(), &4.into(), &1.into()),
             "{to}"
         );
+
+        let told = answer(&["store", "status", "--store", to, "--json"]);
+        assert_eq!((&told["topology"], &told["subjects"]), (&(*topology).into(), &4.into()), "{told}");
+        let primaries = if *topology == "cluster" { 3 } else { 1 };
+        assert_eq!(told["parts"].as_array().map(Vec::len), Some(primaries), "{told}");
 
         let mut server = Served::on(to, *to_key).await;
         assert!(server.is_active(&mine).await && server.is_active(&kept).await, "{to}");
