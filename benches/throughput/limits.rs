@@ -200,6 +200,10 @@ impl Store for Still {
         Ok(Outcome::Committed(Revision::default()))
     }
 
+    async fn proof(&self, _: &RecordKey) -> Result<Revision, StoreError> {
+        Ok(Revision::default())
+    }
+
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
         Err(StoreError::Unavailable("it keeps no log".into()))
     }

@@ -39,7 +39,8 @@ impl Authority {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let (done, outcome) = oneshot::channel();
         self.tasks.spawn(async move {
-            let appended = append(&*store, &*clock, &*entropy, &RecordKey::realm(realm), scope).await;
+            let entry = move || ending(&*clock, &scope);
+            let appended = append(&*store, &*entropy, &RecordKey::realm(realm), entry).await;
             let answer = appended.map(|(entry, revision)| {
                 index.insert(&entry);
                 audit::cut_off(&entry.scope);
@@ -59,23 +60,26 @@ pub async fn end_realm_at_rest(
     entropy: &dyn Entropy,
     realm: &RealmName,
 ) -> Result<(), Error> {
-    let scope = |now| RevocationScope::Realm(realm.clone(), now);
-    append(store, clock, entropy, &RecordKey::realm(realm.clone()), scope).await.map(drop)
+    let entry = || ending(clock, |now| RevocationScope::Realm(realm.clone(), now));
+    append(store, entropy, &RecordKey::realm(realm.clone()), entry).await.map(drop)
+}
+
+/// An entry that counts from now on. Sessions opened before can be refreshed for as long as any lives.
+fn ending(clock: &dyn Clock, scope: impl Fn(Timestamp) -> RevocationScope) -> RevocationEntry {
+    let now = clock.now();
+    RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK }
 }
 
 /// Appends the entry with a commit of the realm's record, unchanged.
-async fn append(
+pub(super) async fn append(
     store: &dyn Store,
-    clock: &dyn Clock,
     entropy: &dyn Entropy,
     key: &RecordKey,
-    scope: impl Fn(Timestamp) -> RevocationScope,
+    entry: impl Fn() -> RevocationEntry + Send,
 ) -> Result<(RevocationEntry, Revision), Error> {
     for _ in 0..MAX_CONFLICTS {
         let stored = store.load(key).await?.ok_or_else(|| Error::internal("the realm's record is gone"))?;
-        let now = clock.now();
-        // Sessions opened before can be refreshed for as long as any lives.
-        let entry = RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK };
+        let entry = entry();
         let mut id = [0; 16];
         entropy.fill(&mut id);
         let commit = Commit {

@@ -2,6 +2,7 @@
 
 use tonic::{Request, Status};
 
+mod answer;
 pub mod limits;
 mod session_service;
 mod status;

@@ -11,6 +11,10 @@ use axum::routing::get;
 use crate::authority::{Authority, Error};
 use crate::health::Readiness;
 
+mod serve;
+
+pub use serve::serve;
+
 #[derive(Debug, Clone)]
 struct Edge {
     authority: Arc<Authority>,

@@ -27,9 +27,7 @@ use crate::domain::revocation::RevocationEntry;
 const MOST_PASSES: u32 = 5;
 /// Commits under way at a time: a full batch of the embedded store, a busy pipeline of Redis.
 const CONCURRENCY: usize = 256;
-/// How many revocations go along with a record, so that all of a store's logs share them.
-const ENTRIES_A_RECORD: usize = 8;
-/// How many go in a step of their own, once there are no more records.
+/// How many revocations go in one step.
 const ENTRIES_A_STEP: usize = 256;
 /// How often a commit is sent that may or may not have been written, and how long after the last time.
 const ATTEMPTS: u32 = 10;
@@ -131,6 +129,8 @@ async fn entries(store: &dyn Scan) -> Result<Vec<RevocationEntry>, StoreError> {
                 all.extend(entries);
             }
             Some(LogUpdate::Entry { entry, .. }) => all.push(entry),
+            Some(LogUpdate::Lost { entries }) => all.extend(entries.into_iter().map(|(_, entry)| entry)),
+            Some(LogUpdate::Confirmed { .. }) => {}
             None => return Err(StoreError::Unavailable("the revocation log ended".into())),
         }
     }
@@ -164,13 +164,17 @@ impl Copy<'_> {
         let now = self.clock.now();
         let all = entries(&*self.from.store).await.map_err(CopyError::Source)?;
         let matters = |entry: &RevocationEntry| entry.until > now;
-        let mut new: Vec<_> =
-            all.into_iter().filter(matters).filter(|entry| self.entries.insert(entry.clone())).collect();
+        let new: Vec<_> = all.into_iter().filter(matters).filter(|entry| self.entries.insert(entry.clone())).collect();
         let mut found = if new.is_empty() { Found::Nothing } else { Found::Changes };
 
+        // Not with records: an entry belongs to the record that it is committed with, and is put back with that
+        // after a failover. Which one these belonged to is not told; the vault's belong to nobody.
+        for step in new.chunks(ENTRIES_A_STEP) {
+            self.mark(vault::UNFINISHED.to_vec(), step.to_vec()).await?;
+        }
         let (from, to) = (&*self.from.store, &*self.to.store);
         let (rows, received) = mpsc::channel(CONCURRENCY);
-        let commits = ReceiverStream::new(received).map(|row| self.commit(row, pass, &mut new));
+        let commits = ReceiverStream::new(received).map(|row| self.commit(row, pass));
         let written = commits
             .try_filter_map(|commit| ready(Ok(commit)))
             .map_ok(|commit| async move { send(to, &commit).await })
@@ -181,14 +185,11 @@ impl Copy<'_> {
             found = Found::Changes;
         }
         scanned.map_err(CopyError::Source)?;
-        for step in new.chunks(ENTRIES_A_STEP) {
-            self.mark(vault::UNFINISHED.to_vec(), step.to_vec()).await?;
-        }
         Ok(found)
     }
 
     /// What has to be written for a row, if anything.
-    fn commit(&mut self, row: Row, pass: u32, new: &mut Vec<RevocationEntry>) -> Result<Option<Commit>, CopyError> {
+    fn commit(&mut self, row: Row, pass: u32) -> Result<Option<Commit>, CopyError> {
         let Row { key, stored, expires } = row;
         if key.kind() == RecordKind::Vault {
             return Ok(None);
@@ -208,8 +209,8 @@ impl Copy<'_> {
             },
         };
         sealing::unseal(&self.keyring, &key, stored.clone()).map_err(CopyError::Source)?;
-        let revocations = new.split_off(new.len().saturating_sub(ENTRIES_A_RECORD));
-        Ok(Some(Commit { id: stored.version, key, expected, bytes: stored.bytes, expires, revocations }))
+        let (id, bytes) = (stored.version, stored.bytes);
+        Ok(Some(Commit { id, key, expected, bytes, expires, revocations: Vec::new() }))
     }
 
     /// Writes to the place of the vault.

@@ -108,7 +108,7 @@ async fn filled(store: &Arc<dyn Scan>) -> SealedStore {
         assert!(matches!(sealed.commit(&one).await, Ok(Outcome::Committed(_))));
     }
     let mut last = commit(&RecordKey::realm(realm("web")), None, b"realm");
-    // More than go along with the records.
+    // More than go in one step.
     last.revocations = (0..6000).map(|_| revocation(fresh())).collect();
     assert!(matches!(sealed.commit(&last).await, Ok(Outcome::Committed(_))));
     sealed
@@ -145,9 +145,6 @@ async fn every_record_and_entry_keeps_its_place_version_and_expiry() {
     copied_whole(embedded("a"), on_redis("a").await, &clock).await;
     copied_whole(on_redis("b").await, embedded("b"), &clock).await;
     copied_whole(on_redis("c").await, on_redis("d").await, &clock).await;
-    // The logs of all partitions have their share.
-    let logs = redis.keys().into_iter().filter(|key| key.starts_with(b"d:") && key.ends_with(b":log"));
-    assert!(logs.count() > 100);
     for key in redis.keys().into_iter().filter(|key| key.starts_with(b"d:") && key.ends_with(b":log")) {
         let key = String::from_utf8(key).expect("a name");
         assert_ne!(redis.run(&["PTTL", &key]), Reply::Integer(-1), "{key}");

@@ -15,6 +15,8 @@ mod redis_access;
 mod redis_clock;
 mod redis_failover;
 mod redis_fleet;
+mod redis_proxy;
+mod redis_replicas;
 mod redis_server;
 mod restoring;
 mod sealed;
@@ -33,6 +35,8 @@ mod policy;
 mod server_process;
 #[path = "../grpc/session_service.rs"]
 mod session_service;
+#[path = "grpc/staleness.rs"]
+mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
 #[path = "../grpc/token_service.rs"]

@@ -88,6 +88,7 @@ async fn look(store: Arc<dyn Scan>) -> Result<Found, StoreError> {
                 heads.push(head);
             }
             Some(LogUpdate::Entry { .. }) => revocations += 1,
+            Some(LogUpdate::Lost { .. } | LogUpdate::Confirmed { .. }) => {}
             None => return Err(StoreError::Unavailable("the revocation log ended".into())),
         }
     }

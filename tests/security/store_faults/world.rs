@@ -2,6 +2,7 @@
 //! the revocation log here: what an instance knows when it has answered must not depend on that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
@@ -84,7 +85,17 @@ impl World {
         index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
         let (realms, tasks) = (vec![realm], Tasks::default());
-        let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy };
+        let parts = Parts {
+            realms,
+            store: store.clone(),
+            tasks,
+            signer,
+            verifier,
+            index,
+            max_staleness: Duration::MAX,
+            clock,
+            entropy,
+        };
         Self { store, authority: Arc::new(Authority::new(parts)) }
     }
 
