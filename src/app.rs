@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener};
@@ -32,7 +32,7 @@ use crate::verify::revocations::RevocationIndex;
 mod edges;
 mod import;
 mod seal;
-mod store;
+pub(crate) mod store;
 
 pub use import::import;
 pub use seal::rewrap;
@@ -117,7 +117,9 @@ impl Server {
         let (grpc_address, http_address) = (grpc.address(), http.address());
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
-        let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
+        check_key_file(&config)?;
+        let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
+        let clock = opened.clock(clock);
         let keys = seal::keys(&config, &opened, &*entropy).await?;
         let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &keys, &*entropy).await?);
         if opened.is_ours_alone() {
@@ -206,6 +208,14 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Before anything connects: the key can't be in the store's directory where there is none.
+fn check_key_file(config: &Config) -> Result<(), StartError> {
+    match (&config.store, &config.encryption_key_file) {
+        (StoreUrl::Embedded(_), _) | (_, Some(_)) => Ok(()),
+        (url, None) => Err(StartError::NoKeyFile(url.to_string())),
+    }
 }
 
 async fn open_realms(

@@ -13,7 +13,7 @@
 //! verify/      strict JWT checks, key set, revocation index, token cache       -> domain
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
-//! store/       embedded, redis; sealing, which decorates any store             -> domain, ports
+//! store/       embedded, redis; sealing, which decorates any store; copy      -> domain, ports
 //! listener     accepts connections for both edges, within limits              -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! config cli   what the process is told; the command line                      -> domain, proto

@@ -24,11 +24,21 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `token-authority serve` on the store in a directory, as an operator would, logs to a file.
     pub(crate) async fn authority(directory: &Path) -> Result<Self, Failure> {
+        Self::serve(directory, &[format!("--store=embedded:{}", directory.join("store").display())]).await
+    }
+
+    /// The same on a store in Redis.
+    pub(crate) async fn authority_on(directory: &Path, redis: &str) -> Result<Self, Failure> {
+        let key = format!("--key-file={}", directory.join("kek").display());
+        Self::serve(directory, &[format!("--store={redis}"), key, "--dev".to_owned()]).await
+    }
+
+    async fn serve(directory: &Path, store: &[String]) -> Result<Self, Failure> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-authority"));
         command.args(["serve", "--grpc=127.0.0.1:0", "--http=127.0.0.1:0"]);
         // Fixed, so that tokens of one start are the next one's too.
         command.arg("--public-url=http://bench.test");
-        command.arg(format!("--store=embedded:{}", directory.join("store").display()));
+        command.args(store);
         command.arg(format!("--realms={}", directory.join("realms").display()));
         Self::start(command.env_clear(), directory).await
     }

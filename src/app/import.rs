@@ -24,9 +24,10 @@ pub async fn import(
     private: Zeroizing<Vec<u8>>,
 ) -> Result<KeyView, StartError> {
     let (clock, entropy) = (Arc::new(SystemClock::default()), Arc::new(SystemEntropy));
-    let opened = OpenStore::open(config, clock.clone(), entropy.clone()).await?;
+    let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
     let imported = async {
         let keys = seal::keys(config, &opened, &*entropy).await?;
+        let clock = opened.clock(clock);
         let store = SealedStore::open(opened.store(), &keys, &*entropy).await?;
         let ports = Ports { store: &store, clock: &*clock, entropy: &*entropy };
         let imported = import_key(ports, &config.realms, realm, algorithm, &private).await;

@@ -35,6 +35,7 @@ mod sending;
 pub mod sessions;
 mod subjects;
 
+pub use cut_off::end_realm_at_rest;
 pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;

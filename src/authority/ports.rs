@@ -101,6 +101,20 @@ impl RecordKey {
         bytes.extend_from_slice(realm.as_bytes());
         bytes
     }
+
+    /// The key that `to_bytes` wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (id, realm) = rest.split_first_chunk::<16>()?;
+        let realm = std::str::from_utf8(realm).ok().and_then(|realm| RealmName::parse(realm).ok());
+        let key = match *kind {
+            0 => Self::VAULT,
+            1 => Self::realm(realm?),
+            2 => Self::subject(realm?, SubjectKey(*id)),
+            _ => return None,
+        };
+        (key.to_bytes() == bytes).then_some(key)
+    }
 }
 
 /// The random id of the commit that wrote a record. Never equal for two writes, so a record that

@@ -29,6 +29,11 @@ pub(super) struct ClientFlags {
 }
 
 impl ClientFlags {
+    /// Whether anything is said that only a call to a server needs.
+    pub(super) fn names_a_server(&self) -> bool {
+        self.endpoint.is_some() || self.realm.is_some()
+    }
+
     /// The server's address.
     pub(super) fn endpoint(&self) -> Uri {
         self.endpoint.clone().unwrap_or_else(|| Uri::from_static(DEFAULT_ENDPOINT))

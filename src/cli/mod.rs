@@ -20,6 +20,7 @@ mod keys;
 mod man;
 mod serve;
 mod session;
+mod store;
 mod store_flags;
 mod token;
 mod version;
@@ -49,6 +50,8 @@ enum Command {
     Session(session::Session),
     #[command(subcommand)]
     Keys(keys::Keys),
+    #[command(subcommand)]
+    Store(store::Store),
     CheckConfig(check_config::CheckConfig),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
@@ -58,6 +61,8 @@ enum Command {
 
 /// The commands that talk to a server, and so take the client's flags.
 const CLIENTS: [&str; 4] = ["token", "session", "keys", "healthcheck"];
+/// Those that call no server, but answer programs too, and so take `--json` alone.
+const ANSWERING: [&str; 1] = ["store"];
 
 /// The streams of the process, or what stands in for them.
 struct Streams<'a> {
@@ -85,8 +90,11 @@ fn command() -> clap::Command {
     // Copies global flags into the commands, where they can be hidden.
     command.build();
     command.mut_subcommands(|sub| {
-        let client = CLIENTS.contains(&sub.get_name());
-        sub.mut_args(|arg| if arg.is_global_set() && !client { arg.hide(true) } else { arg })
+        let (client, answering) = (CLIENTS.contains(&sub.get_name()), ANSWERING.contains(&sub.get_name()));
+        let meaningless =
+            move |arg: &clap::Arg| arg.is_global_set() && !client && !(answering && arg.get_id() == "json");
+        let hidden = move |arg: clap::Arg| if meaningless(&arg) { arg.hide(true) } else { arg };
+        sub.mut_args(hidden).mut_subcommands(|below| below.mut_args(hidden))
     })
 }
 
@@ -95,7 +103,13 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> 
     let matches = command.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     match matches.subcommand_name() {
-        Some(name) if !CLIENTS.contains(&name) && cli.client != ClientFlags::default() => {
+        Some(name) if ANSWERING.contains(&name) && cli.client.names_a_server() => {
+            let message = format!("--endpoint and --realm are for {}, not for {name}", CLIENTS.join(", "));
+            Err(command.error(ErrorKind::ArgumentConflict, message).into())
+        }
+        Some(name)
+            if !CLIENTS.contains(&name) && !ANSWERING.contains(&name) && cli.client != ClientFlags::default() =>
+        {
             let message = format!("--endpoint, --realm and --json are for {}, not for {name}", CLIENTS.join(", "));
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
         }
@@ -111,6 +125,7 @@ impl Cli {
             Command::Token(token) => block_on(token.run(&self.client, streams)),
             Command::Session(session) => block_on(session.run(&self.client, streams)),
             Command::Keys(keys) => block_on(keys.run(&self.client, streams)),
+            Command::Store(store) => block_on_all_cores(store.run(&self.client, streams)),
             Command::CheckConfig(check) => check.run(streams),
             Command::Healthcheck(check) => block_on(check.run(&self.client, streams)),
             Command::Completions(completions) => completions.run(streams),
@@ -183,6 +198,10 @@ mod tests {
             "token-authority serve --realm r",
             "token-authority demo --json",
             "token-authority check-config",
+            "token-authority store copy embedded:a",
+            "token-authority store copy embedded:a embedded:b --realm r",
+            "token-authority store status --endpoint h:1",
+            "token-authority store status --store @/nowhere/url",
         ] {
             let failure = parsed(line).err().unwrap_or_else(|| panic!("{line} is refused"));
             assert_eq!(failure.exit(), Exit::Usage, "{line}");
@@ -191,10 +210,15 @@ mod tests {
 
     #[test]
     fn help_shows_client_flags_to_clients_only() {
-        for (line, shown) in [("token-authority serve --help", false), ("token-authority token issue --help", true)] {
+        for (line, endpoint, json) in [
+            ("token-authority serve --help", false, false),
+            ("token-authority store copy --help", false, true),
+            ("token-authority token issue --help", true, true),
+        ] {
             let failure = parsed(line).expect_err("help ends the command");
             assert_eq!(failure.exit(), Exit::Done);
-            assert_eq!(failure.to_string().contains("--endpoint"), shown, "{failure}");
+            let text = failure.to_string();
+            assert_eq!((text.contains("--endpoint"), text.contains("--json")), (endpoint, json), "{failure}");
         }
     }
 }
