@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
+use crate::authority::authenticate_client::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, CreateKey, Exposure};
@@ -141,7 +142,9 @@ impl Server {
         follow(&tasks, store.clone(), index.clone(), clock.clone());
         let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let authority = Arc::new(assemble(realms, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+        let clients = Clients::new(config.clients);
+        let authority =
+            Arc::new(assemble(realms, clients, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
 
         // Nobody knows what was revoked before.
         index.complete().await;
@@ -305,6 +308,7 @@ async fn open_realms(
 /// The authority over its realms, their keys installed where tokens are signed and verified.
 fn assemble(
     realms: Vec<Realm>,
+    clients: Clients,
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
@@ -324,7 +328,7 @@ fn assemble(
         }
     }
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy }))
+    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy, clients }))
 }
 
 /// Keeps the index up with the store's log, and small.

@@ -15,6 +15,7 @@ use crate::verify::Verifier;
 use crate::verify::revocations::RevocationIndex;
 
 mod audit;
+pub mod authenticate_client;
 mod cut_off;
 mod error;
 pub mod introspect_token;
@@ -32,6 +33,7 @@ mod subjects;
 pub use error::Error;
 pub use realm::Realm;
 
+use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 
 /// The service behind every edge.
@@ -46,6 +48,7 @@ pub struct Authority {
     index: Arc<RevocationIndex>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    clients: Clients,
 }
 
 /// What an authority is made of.
@@ -67,6 +70,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Who may call over HTTP.
+    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -83,10 +88,10 @@ pub struct IssuedTokens {
 impl Authority {
     /// Puts the parts together. The realms' keys are installed in signer and verifier.
     pub fn new(parts: Parts) -> Self {
-        let Parts { realms, store, tasks, signer, verifier, index, clock, entropy } = parts;
+        let Parts { realms, store, tasks, signer, verifier, index, clock, entropy, clients } = parts;
         let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
-        Self { realms, store, subjects, tasks, signer, verifier, index, clock, entropy }
+        Self { realms, store, subjects, tasks, signer, verifier, index, clock, entropy, clients }
     }
 
     /// The realm of a request; empty means `default`.

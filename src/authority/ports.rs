@@ -44,6 +44,8 @@ pub enum RecordKind {
     Realm = 1,
     /// Everything known of one subject.
     Subject = 2,
+    /// A client's assertion that was used: it is there, and says nothing else.
+    ClientAssertion = 3,
 }
 
 /// Where a record stands.
@@ -66,6 +68,11 @@ impl RecordKey {
     /// A subject's record.
     pub fn subject(realm: RealmName, subject: crate::domain::ids::SubjectKey) -> Self {
         Self { kind: RecordKind::Subject, realm: Some(realm), id: subject.0 }
+    }
+
+    /// The record of a client's assertion.
+    pub fn client_assertion(realm: RealmName, id: [u8; 16]) -> Self {
+        Self { kind: RecordKind::ClientAssertion, realm: Some(realm), id }
     }
 
     /// What the record is about.

@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod answer;
 mod check_config;
 mod client;
+mod client_secret;
 mod completions;
 mod demo;
 mod failure;
@@ -46,6 +47,7 @@ enum Command {
     #[command(subcommand)]
     Session(session::Session),
     CheckConfig(check_config::CheckConfig),
+    ClientSecret(client_secret::ClientSecret),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
     Man(man::Man),
@@ -107,6 +109,7 @@ impl Cli {
             Command::Token(token) => block_on(token.run(&self.client, streams)),
             Command::Session(session) => block_on(session.run(&self.client, streams)),
             Command::CheckConfig(check) => check.run(streams),
+            Command::ClientSecret(secret) => secret.run(streams),
             Command::Healthcheck(check) => block_on(check.run(&self.client, streams)),
             Command::Completions(completions) => completions.run(streams),
             Command::Man(man) => man.run(streams),

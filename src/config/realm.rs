@@ -10,9 +10,12 @@ use crate::domain::ids::{Audience, ClientId, RealmName, Scope};
 use crate::domain::policy::{
     Allowed, AtLimit, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
 };
+use crate::verify::client::RegisteredClient;
 
+use super::client::{self, CLIENTS};
 use super::document::{Raw, Table};
-use super::problem::{Origin, Problem, unknown};
+use super::problem::{Origin, Problem};
+use super::reader::Reader;
 use super::realms::permissive;
 use super::{DEFAULT_REALM, value};
 
@@ -52,22 +55,27 @@ const REUSE_LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_s
 const MAX_SESSIONS: RangeInclusive<usize> = 1..=1000;
 const MOST_ITEMS: usize = 1000;
 
+/// A realm as a table says it.
+pub(super) struct RealmTable {
+    pub(super) policy: RealmPolicy,
+    pub(super) clients: Vec<RegisteredClient>,
+}
+
 /// Parses a realm; what is wrong is added to `problems`, and then there is none.
-pub(super) fn policy(table: Table, problems: &mut Vec<Problem>) -> Option<RealmPolicy> {
+pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<RealmTable> {
     let before = problems.len();
-    let mut reader = Reader { table, problems };
+    let clients = table.take(CLIENTS);
+    let mut reader = Reader::new(table, &KEYS, problems);
     let policy = read(&mut reader);
-    let Reader { table, problems } = reader;
-    for entry in &table.entries {
-        let origin = table.origin(&entry.key, entry.line);
-        problems.push(Problem { origin, message: unknown("key", &entry.key, &KEYS) });
-    }
-    policy.filter(|_| problems.len() == before)
+    reader.finish();
+    let policy = policy?;
+    let clients = clients.map(|clients| client::clients(clients, &policy, problems)).unwrap_or_default();
+    (problems.len() == before).then_some(RealmTable { policy, clients })
 }
 
 fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
-    let head = reader.table.head();
-    if !reader.table.has("name") {
+    let head = reader.head();
+    if !reader.has("name") {
         reader.wrong(head.clone(), "name is missing: a realm needs one, such as name = \"web-mobile\"".to_owned());
     }
     // A stand-in, so that the other keys are judged too.
@@ -174,7 +182,7 @@ fn claim_name(text: &str) -> Result<String, String> {
 }
 
 /// Parses `"any"` or a list.
-fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Result<Allowed<T>, String> {
+pub(super) fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Result<Allowed<T>, String> {
     let wrong = || format!("must be \"any\" or a list of at most {MOST_ITEMS} strings");
     match raw {
         Raw::List(items) if items.len() <= MOST_ITEMS => {
@@ -189,44 +197,6 @@ fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Resu
     }
 }
 
-fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
+pub(super) fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
-}
-
-struct Reader<'a> {
-    table: Table,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Reader<'_> {
-    fn key<T>(&mut self, key: &'static str, parse: impl Fn(&Raw) -> Result<T, String>) -> Option<T> {
-        let mut value = None;
-        self.set(&mut value, key, |raw| parse(raw).map(Some));
-        value
-    }
-
-    /// Reads a key into its place; where it stands, if it is there and right.
-    fn set<T>(
-        &mut self,
-        place: &mut T,
-        key: &'static str,
-        parse: impl Fn(&Raw) -> Result<T, String>,
-    ) -> Option<Origin> {
-        debug_assert!(KEYS.contains(&key));
-        let (origin, raw) = self.table.take(key)?;
-        match parse(&raw) {
-            Ok(value) => {
-                *place = value;
-                Some(origin)
-            }
-            Err(message) => {
-                self.wrong(origin, value::refused(&raw, message));
-                None
-            }
-        }
-    }
-
-    fn wrong(&mut self, origin: Origin, message: String) {
-        self.problems.push(Problem { origin, message });
-    }
 }

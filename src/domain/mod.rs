@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod claims;
+pub mod client;
 pub mod end_session;
 pub mod fact;
 pub mod ids;

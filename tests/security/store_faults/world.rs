@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::Map;
+use token_authority::authority::authenticate_client::Clients;
 use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
 use token_authority::authority::issue_token::{IssueKind, IssueToken, request_id};
 use token_authority::authority::ports::{Clock, LogUpdate, Store};
@@ -83,8 +84,8 @@ impl World {
         let head = Position { partition: 0, number: 1, tag: 0 };
         index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
-        let (realms, tasks) = (vec![realm], Tasks::default());
-        let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy };
+        let (realms, tasks, clients) = (vec![realm], Tasks::default(), Clients::default());
+        let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy, clients };
         Self { store, authority: Arc::new(Authority::new(parts)) }
     }
 
