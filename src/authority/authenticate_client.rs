@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::fact::ENTRY_SLACK;
 use crate::domain::ids::{ClientId, RealmName};
-use crate::verify::client::RegisteredClient;
+pub use crate::verify::client::RegisteredClient;
 use crate::verify::client_assertion::ClientAssertion;
 
 use super::ports::{Commit, Outcome, RecordKey, Version};

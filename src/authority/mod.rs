@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::ids::{RealmName, Route, Sid};
 use crate::domain::session::{Place, Session};
@@ -16,9 +17,12 @@ use crate::verify::revocations::RevocationIndex;
 
 mod audit;
 pub mod authenticate_client;
+mod client_credentials;
 mod cut_off;
 mod error;
+pub mod exchange_token;
 pub mod introspect_token;
+mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 mod persisted;
@@ -95,7 +99,7 @@ impl Authority {
     }
 
     /// The realm of a request; empty means `default`.
-    fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
+    pub fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
         let name = if name.is_empty() { "default" } else { name };
         RealmName::parse(name)
             .ok()
@@ -111,6 +115,11 @@ impl Authority {
     /// Before the whole log has been read, nobody knows which sessions were cut off.
     fn check_index(&self) -> Result<(), Error> {
         if self.index.is_complete() { Ok(()) } else { Err(Error::NotFresh) }
+    }
+
+    /// How much of its lifetime an access token has left: `expires_in` (RFC 6749, section 5.1).
+    pub fn lifetime_left(&self, tokens: &IssuedTokens) -> Duration {
+        tokens.grant.access.expires.since(self.now())
     }
 
     fn now(&self) -> Timestamp {

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::domain::ids::{KeyNumber, RealmName};
@@ -86,6 +87,23 @@ impl Signer {
     pub fn start(&self, issuer: &str, token: &AccessToken) -> Result<Pending, SignError> {
         let key = self.key(&token.realm, token.key).ok_or(SignError::NoSuchKey)?;
         let unsigned = jwt::signing_input(&key, issuer, token)?;
+        self.start_input(key, unsigned)
+    }
+
+    /// Starts to sign a JWT of another type, whose claims are complete.
+    pub fn start_statement(
+        &self,
+        realm: &RealmName,
+        number: KeyNumber,
+        typ: &'static str,
+        claims: &Map<String, Value>,
+    ) -> Result<Pending, SignError> {
+        let key = self.key(realm, number).ok_or(SignError::NoSuchKey)?;
+        let unsigned = jwt::statement_input(&key, typ, claims)?;
+        self.start_input(key, unsigned)
+    }
+
+    fn start_input(&self, key: Arc<SigningKey>, unsigned: String) -> Result<Pending, SignError> {
         if !key.is_slow() {
             return Ok(Pending(State::Ready(Some(jwt::sign(&key, unsigned)))));
         }

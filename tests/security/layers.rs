@@ -65,6 +65,7 @@ const DEPENDENCIES: &[Dependency] = &[
     Dependency { path: "tonic_health",  used: By(&["health", "grpc", "app", "cli"]), why: "gRPC is one way in" },
     Dependency { path: "tonic_reflection", used: By(&["grpc", "app"]), why: "gRPC is one way in" },
     Dependency { path: "axum",          used: By(&["http", "app"]), why: "HTTP is one way in" },
+    Dependency { path: "percent_encoding", used: By(&["http"]), why: "how HTTP writes names is no business of the rules" },
     Dependency { path: "clap",          used: By(&["cli", "config", "main"]), why: "flags are parsed before anything is built" },
     Dependency { path: "fred",          used: By(&["store::redis"]), why: "a store's driver is replaceable" },
     Dependency { path: "redb",          used: By(&["store::embedded"]), why: "a store's engine is replaceable" },

@@ -4,6 +4,7 @@
 mod attack_table;
 mod floods;
 mod forge;
+mod http_edge;
 mod layers;
 mod oracle;
 mod requirements;

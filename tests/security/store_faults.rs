@@ -15,8 +15,8 @@ use token_authority::domain::update_claims::AccessTokens;
 use self::faulty_store::{Call, Fault, Met};
 use self::world::{World, login, sid, subject};
 
-mod faulty_store;
-mod world;
+pub(crate) mod faulty_store;
+pub(crate) mod world;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operation {

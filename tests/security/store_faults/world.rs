@@ -11,8 +11,9 @@ use token_authority::authority::ports::{Clock, LogUpdate, Store};
 use token_authority::authority::refresh_token::RefreshToken;
 use token_authority::authority::{Authority, Error, IssuedTokens, Parts, Realm};
 use token_authority::domain::algorithm::Algorithm;
+use token_authority::domain::client::{Client, GrantType, Role};
 use token_authority::domain::ids::{Audience, ClientId, DeviceId, Sid, Subject};
-use token_authority::domain::policy::{Lifetime, RealmPolicy};
+use token_authority::domain::policy::{Allowed, Lifetime, RealmPolicy};
 use token_authority::domain::revocation::{Position, RevocationScope};
 use token_authority::domain::session::Device;
 use token_authority::domain::time::Timestamp;
@@ -21,6 +22,7 @@ use token_authority::store::embedded::{EmbeddedStore, Limits};
 use token_authority::system::SystemEntropy;
 use token_authority::tasks::Tasks;
 use token_authority::verify::Verifier;
+use token_authority::verify::client::{RegisteredClient, SecretHash};
 use token_authority::verify::keys::{Issuers, KeySet};
 use token_authority::verify::revocations::RevocationIndex;
 
@@ -52,7 +54,7 @@ pub(crate) fn login(name: &str, device: &str, kind: IssueKind) -> IssueToken {
         audience: Vec::new(),
         scope: Vec::new(),
         claims: Map::new(),
-        device: Device { id: Some(DeviceId::parse(device).unwrap()), ..Device::default() },
+        device: Device { id: DeviceId::parse(device).ok(), ..Device::default() },
         lifetime: Lifetime::Standard,
         confirmation: None,
         kind,
@@ -62,6 +64,23 @@ pub(crate) fn login(name: &str, device: &str, kind: IssueKind) -> IssueToken {
 
 pub(crate) fn sid(tokens: &IssuedTokens) -> Sid {
     tokens.grant.access.session.unwrap()
+}
+
+/// Proves the client `app` over HTTP.
+pub(crate) const CLIENT_SECRET: &str = "tas_0123456789abcdef0123456789";
+
+fn app() -> RegisteredClient {
+    RegisteredClient {
+        client: Client {
+            id: ClientId::parse("app").unwrap(),
+            grants: GrantType::ALL.into(),
+            audiences: Allowed::Any,
+            scopes: Allowed::Any,
+            roles: Role::ALL.into(),
+        },
+        secrets: vec![SecretHash::of(CLIENT_SECRET).unwrap()],
+        keys: Vec::new(),
+    }
 }
 
 impl World {
@@ -84,7 +103,8 @@ impl World {
         let head = Position { partition: 0, number: 1, tag: 0 };
         index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
-        let (realms, tasks, clients) = (vec![realm], Tasks::default(), Clients::default());
+        let clients = Clients::new([(realm.policy.realm.clone(), vec![app()])]);
+        let (realms, tasks) = (vec![realm], Tasks::default());
         let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy, clients };
         Self { store, authority: Arc::new(Authority::new(parts)) }
     }

@@ -1,0 +1,14 @@
+//! The HTTP edge as its callers see it: over a socket, with clients that the realm knows.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+#[path = "../grpc/backend.rs"]
+mod backend;
+mod clients;
+mod discovery;
+mod introspection;
+mod realm;
+mod revocation;
+#[path = "../grpc/test_server.rs"]
+mod test_server;
+mod token_endpoint;
+mod wire;
