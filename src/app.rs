@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,20 +24,24 @@ use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::signing::Signer;
 use crate::store::embedded;
 use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
+use crate::store::observed::ObservedStore;
 use crate::store::redis;
 use crate::store::sealing::SealedStore;
 use crate::store::vault::{self, VaultError};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
 use crate::telemetry::call::Calls;
+use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::{grpc, http, proto};
 
 mod store;
+mod vitals;
 
 use store::OpenStore;
+use vitals::Vitals;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -135,7 +140,9 @@ impl Server {
 
         let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
         let key = key_encryption_key(&config, &opened, &*entropy).await?;
-        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
+        let mut registry = Registry::default();
+        let observed = Arc::new(ObservedStore::new(opened.store(), &mut registry));
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(observed, &[key], &*entropy).await?);
 
         let tasks = Tasks::default();
         let index = Arc::new(RevocationIndex::new(store.partitions()));
@@ -153,7 +160,10 @@ impl Server {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
-        let http_edge = axum::serve(http, http::router(authority.clone(), health.readiness()))
+        let calls = CallMeter::new(&mut registry);
+        let (signer, readiness) = (authority.signer(), health.readiness());
+        registry.register_collector(Box::new(Vitals { signer, index, readiness }));
+        let http_edge = axum::serve(http, http::router(authority.clone(), health.readiness(), registry))
             .with_graceful_shutdown(until(stopped.clone()));
         let grpc_edge = tonic::transport::Server::builder()
             // Open by default; each a flood that was seen elsewhere.
@@ -166,7 +176,7 @@ impl Server {
             // Clients come back to another instance behind a balancer of connections.
             .max_connection_age(CONNECTION_AGE)
             // What a call passes, from the outside in. Traced first, so that refused calls are too.
-            .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
+            .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
             .layer(grpc::limits::Limits::default())
             .add_service(health_service)
             .add_service(reflection().build_v1().map_err(|error| StartError::Other(error.to_string()))?)

@@ -112,6 +112,11 @@ impl Authority {
         self.realms.values().map(Arc::as_ref)
     }
 
+    /// Who signs for them.
+    pub fn signer(&self) -> Arc<Signer> {
+        self.signer.clone()
+    }
+
     /// Before the whole log has been read, nobody knows which sessions were cut off.
     fn check_index(&self) -> Result<(), Error> {
         if self.index.is_complete() { Ok(()) } else { Err(Error::NotFresh) }

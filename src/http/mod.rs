@@ -6,15 +6,17 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use prometheus_client::registry::Registry;
 
 mod caller;
 mod discovery;
 mod error;
 mod form;
 mod introspect;
+mod metrics;
 mod names;
 mod revoke;
 mod token;
@@ -24,6 +26,7 @@ use crate::domain::policy::REQUEST_DEADLINE;
 use crate::health::Readiness;
 
 use error::HttpError;
+use metrics::RequestMeter;
 
 /// The largest form: two tokens of 8 KiB, encoded, fit.
 const MAX_FORM_BYTES: usize = 32 << 10;
@@ -32,11 +35,13 @@ const MAX_FORM_BYTES: usize = 32 << 10;
 struct Edge {
     authority: Arc<Authority>,
     readiness: Readiness,
+    registry: Arc<Registry>,
 }
 
-/// The routes of the HTTP listener.
-pub fn router(authority: Arc<Authority>, readiness: Readiness) -> Router {
-    let edge = Edge { authority, readiness };
+/// The routes of the HTTP listener; `/metrics` shows the registry.
+pub fn router(authority: Arc<Authority>, readiness: Readiness, mut registry: Registry) -> Router {
+    let meter = RequestMeter::new(&mut registry);
+    let edge = Edge { authority, readiness, registry: Arc::new(registry) };
     Router::new()
         .merge(of_realm())
         .nest("/realms/{realm}", of_realm())
@@ -46,6 +51,8 @@ pub fn router(authority: Arc<Authority>, readiness: Readiness) -> Router {
         .route("/realms/{realm}/.well-known/jwks.json", get(jwks))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::metrics))
+        .route_layer(from_fn_with_state(meter, metrics::measured))
         .with_state(edge)
 }
 

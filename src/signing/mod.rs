@@ -76,6 +76,11 @@ impl Signer {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(realm)?.get(&number).cloned()
     }
 
+    /// How many signatures wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
     /// The token as a compact JWS.
     pub async fn sign(&self, issuer: &str, token: &AccessToken) -> Result<String, SignError> {
         self.start(issuer, token)?.await

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::num::NonZero;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -16,6 +16,7 @@ pub(super) type Job = Box<dyn FnOnce() + Send>;
 pub(super) struct Pool {
     /// Taken to close the queue.
     queue: Option<SyncSender<Job>>,
+    waiting: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -24,10 +25,13 @@ impl Pool {
     pub(super) fn new(threads: NonZero<usize>, queue: usize) -> std::io::Result<Self> {
         let (sender, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
-        let mut pool = Self { queue: Some(sender), stopped: Arc::default(), threads: Vec::new() };
+        let waiting = Arc::<AtomicUsize>::default();
+        let mut pool = Self { queue: Some(sender), waiting, stopped: Arc::default(), threads: Vec::new() };
         for number in 0..threads.get() {
             let (receiver, stopped) = (Arc::clone(&receiver), Arc::clone(&pool.stopped));
-            let thread = Builder::new().name(format!("sign-{number}")).spawn(move || work(&receiver, &stopped))?;
+            let waiting = Arc::clone(&pool.waiting);
+            let thread = Builder::new().name(format!("sign-{number}"));
+            let thread = thread.spawn(move || work(&receiver, &waiting, &stopped))?;
             pool.threads.push(thread);
         }
         Ok(pool)
@@ -36,7 +40,17 @@ impl Pool {
     /// Queues the job, or refuses at once: a caller never waits for a place.
     pub(super) fn run(&self, job: Job) -> Result<(), SignError> {
         let queue = self.queue.as_ref().ok_or(SignError::Failed)?;
-        queue.try_send(job).map_err(|_| SignError::Overloaded)
+        // Before it is sent, since a thread may take it at once.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        queue.try_send(job).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            SignError::Overloaded
+        })
+    }
+
+    /// How many jobs no thread has taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }
 
@@ -56,11 +70,12 @@ impl fmt::Debug for Pool {
     }
 }
 
-fn work(receiver: &Mutex<Receiver<Job>>, stopped: &AtomicBool) {
+fn work(receiver: &Mutex<Receiver<Job>>, waiting: &AtomicUsize, stopped: &AtomicBool) {
     loop {
         // The lock is held while waiting, and only then: it hands out jobs one by one.
         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
+        waiting.fetch_sub(1, Ordering::Relaxed);
         if !stopped.load(Ordering::Relaxed) {
             job();
         }
@@ -92,6 +107,7 @@ mod tests {
             pool.run(Box::new(|| {})).expect("a place");
         }
         assert_eq!(pool.run(Box::new(|| {})), Err(SignError::Overloaded));
+        assert_eq!(pool.waiting(), 2);
         go.send(()).expect("it waits");
     }
 

@@ -4,6 +4,7 @@
 pub mod embedded;
 pub mod key_encryption_key;
 pub mod log_entry;
+pub mod observed;
 pub mod redis;
 pub mod sealing;
 pub mod vault;

@@ -6,6 +6,7 @@ mod backend;
 mod clients;
 mod discovery;
 mod introspection;
+mod metrics;
 mod realm;
 mod revocation;
 #[path = "../grpc/test_server.rs"]

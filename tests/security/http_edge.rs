@@ -4,6 +4,7 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode, header};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use token_authority::authority::issue_token::IssueKind;
 use token_authority::health::Readiness;
@@ -37,7 +38,7 @@ async fn post(router: &Router, endpoint: &str, parameters: &str) -> Answer {
 #[tokio::test]
 async fn an_outage_is_an_error_and_never_an_answer() {
     let world = World::new().await;
-    let router = token_authority::http::router(world.authority.clone(), Readiness::default());
+    let router = token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default());
     let session = world.login("ann", "phone").await;
     let alone = world.authority.issue_token("web", login("ann", "", IssueKind::Sessionless)).await.unwrap();
     let refresh_token = session.refresh_token.clone().unwrap();
@@ -73,7 +74,7 @@ async fn an_outage_is_an_error_and_never_an_answer() {
 #[tokio::test]
 async fn key_sets_and_metadata_come_from_memory() {
     let world = World::new().await;
-    let router = token_authority::http::router(world.authority.clone(), Readiness::default());
+    let router = token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default());
     world.store.arm(0, &[Fault::Unavailable; 8]);
     let documents = ["jwks.json", "openid-configuration", "oauth-authorization-server"];
     for document in documents.iter().cycle().take(REQUESTS) {
