@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -186,9 +187,10 @@ impl Server {
                     .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
             )
             .add_service(
-                SessionServiceServer::new(grpc::Sessions::new(authority))
+                SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
                     .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
             )
+            .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)))
             // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
             .serve_with_incoming_shutdown(TcpIncoming::from(grpc).with_nodelay(Some(true)), until(stopped));
 

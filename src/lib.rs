@@ -13,7 +13,7 @@
 //! verify/      strict JWT checks, key set, revocation index, token cache       -> domain
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
-//! store/       embedded, redis; sealing and observed, which decorate any store             -> domain, ports
+//! store/       embedded, redis; sealing, and observed: each decorates any store -> domain, ports
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! config cli   what the process is told; the command line                      -> domain, proto
 //! app          builds the parts, runs and drains them                          -> all

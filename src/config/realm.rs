@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::domain::algorithm::Algorithm;
 use crate::domain::claims::REGISTERED;
-use crate::domain::ids::{Audience, ClientId, RealmName, Scope};
+use crate::domain::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use crate::domain::policy::{
-    Allowed, AtLimit, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
+    Allowed, AtLimit, COOKIE_PREFIX, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
 };
 use crate::verify::client::RegisteredClient;
 
@@ -23,7 +23,7 @@ use super::{DEFAULT_REALM, value};
 pub(super) const REALM: &str = "realm";
 
 /// Each key of it.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "name",
     "algorithm",
     "access_lifetime",
@@ -40,6 +40,7 @@ pub(super) const KEYS: [&str; 16] = [
     "scopes",
     "claims",
     "default_client",
+    "access_cookie",
 ];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -97,6 +98,7 @@ fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
     reader.set(&mut policy.scopes, "scopes", |raw| allowed(raw, |text| parsed(Scope::parse(text))));
     reader.set(&mut policy.claims, "claims", |raw| allowed(raw, claim_name));
     reader.set(&mut policy.default_client, "default_client", default_client);
+    reader.set(&mut policy.access_cookie, "access_cookie", access_cookie);
     lifetimes(reader, &mut policy, &head);
     audiences(reader, &mut policy);
     Some(policy)
@@ -169,6 +171,12 @@ fn default_client(raw: &Raw) -> Result<Option<ClientId>, String> {
             .map(Some)
             .map_err(|allowed| format!("{allowed}; or \"none\": each login names its client")),
     }
+}
+
+fn access_cookie(raw: &Raw) -> Result<CookieName, String> {
+    let text = value::text(raw).filter(|text| text.starts_with(COOKIE_PREFIX));
+    let text = text.ok_or_else(|| format!("must start with {COOKIE_PREFIX:?}, so that browsers guard it"))?;
+    parsed(CookieName::parse(text))
 }
 
 fn claim_name(text: &str) -> Result<String, String> {

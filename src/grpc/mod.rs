@@ -2,6 +2,7 @@
 
 use tonic::{Request, Status};
 
+mod ext_authz;
 pub mod limits;
 mod session_service;
 mod status;
@@ -9,6 +10,7 @@ mod token_service;
 mod validate;
 mod wire;
 
+pub use ext_authz::ExtAuthz;
 pub use session_service::Sessions;
 pub use token_service::Tokens;
 

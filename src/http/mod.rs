@@ -8,13 +8,14 @@ use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use prometheus_client::registry::Registry;
 
 mod caller;
 mod discovery;
 mod error;
 mod form;
+mod forward_auth;
 mod introspect;
 mod metrics;
 mod names;
@@ -67,6 +68,7 @@ fn of_realm() -> Router<Edge> {
     Router::new()
         .route("/.well-known/oauth-authorization-server", get(discovery::authorization_server))
         .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
+        .route("/auth/check", any(forward_auth::check))
         .merge(oauth)
 }
 

@@ -26,7 +26,9 @@ use crate::proto::v1::ErrorReason;
 pub(super) const TARGET: &str = "token_authority::call";
 /// Asked every few seconds by every probe.
 const HEALTH: &str = "grpc.health.v1.Health/";
-const REFLECTION: [&str; 2] = [
+/// Services that have no descriptor of ours.
+const FOREIGN: [&str; 3] = [
+    "envoy.service.auth.v3.Authorization/Check",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
@@ -71,14 +73,14 @@ struct Observer {
 }
 
 impl Calls {
-    /// For the methods of an encoded `google.protobuf.FileDescriptorSet`, and of reflection.
+    /// For the methods of an encoded `google.protobuf.FileDescriptorSet`, and foreign ones.
     pub fn new(config: &TraceConfig, descriptors: &[u8], meter: CallMeter) -> Self {
         let pool = DescriptorPool::decode(descriptors).unwrap_or_default();
         let methods = pool.services().flat_map(|service| {
             let name = service.full_name().to_owned();
             service.methods().map(move |method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
         });
-        let methods = methods.chain(REFLECTION.map(str::to_owned)).collect();
+        let methods = methods.chain(FOREIGN.map(str::to_owned)).collect();
         let ratio = config.otlp_endpoint.as_ref().map(|_| config.ratio);
         Self(Arc::new(Observer { ratio, methods, meter }))
     }

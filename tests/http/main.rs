@@ -5,6 +5,7 @@
 mod backend;
 mod clients;
 mod discovery;
+mod gateways;
 mod introspection;
 mod metrics;
 mod realm;

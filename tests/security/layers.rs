@@ -67,6 +67,7 @@ const DEPENDENCIES: &[Dependency] = &[
     Dependency { path: "axum",          used: By(&["http", "app"]), why: "HTTP is one way in" },
     Dependency { path: "percent_encoding", used: By(&["http"]), why: "how HTTP writes names is no business of the rules" },
     Dependency { path: "prometheus_client", used: By(&["telemetry", "store::observed", "http", "app"]), why: "what is measured is measured at the edges" },
+    Dependency { path: "envoy_types",   used: By(&["grpc", "app"]), why: "Envoy is one gateway of several" },
     Dependency { path: "clap",          used: By(&["cli", "config", "main"]), why: "flags are parsed before anything is built" },
     Dependency { path: "fred",          used: By(&["store::redis"]), why: "a store's driver is replaceable" },
     Dependency { path: "redb",          used: By(&["store::embedded"]), why: "a store's engine is replaceable" },
