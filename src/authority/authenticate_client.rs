@@ -28,7 +28,7 @@ impl Clients {
         Self(registered.into_iter().map(|(realm, clients)| (realm, clients.into_iter().map(by_id).collect())).collect())
     }
 
-    fn find(&self, realm: &RealmName, id: &ClientId) -> Option<&Arc<RegisteredClient>> {
+    pub(super) fn find(&self, realm: &RealmName, id: &ClientId) -> Option<&Arc<RegisteredClient>> {
         self.0.get(realm)?.get(id)
     }
 }

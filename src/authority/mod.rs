@@ -17,6 +17,7 @@ use crate::verify::revocations::RevocationIndex;
 
 mod audit;
 pub mod authenticate_client;
+mod browser_session;
 pub mod check_request;
 mod client_credentials;
 mod cut_off;

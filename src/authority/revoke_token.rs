@@ -51,7 +51,7 @@ impl Authority {
 
     /// Whose token it is; `None` if nothing is left to revoke. A session's client never changes, so
     /// that nothing is missed between this and the end.
-    async fn client_of(&self, realm: &str, token: &str) -> Result<Option<ClientId>, Error> {
+    pub(super) async fn client_of(&self, realm: &str, token: &str) -> Result<Option<ClientId>, Error> {
         let name = realm;
         let realm = self.realm(realm)?;
         match realm.refresh_key.open(&realm.policy.realm, token) {

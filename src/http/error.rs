@@ -38,6 +38,11 @@ impl HttpError {
         Self::new(StatusCode::BAD_REQUEST, "unsupported_grant_type", description)
     }
 
+    /// A request with cookies that another site made, or that does not say which.
+    pub(super) fn cross_site() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "access_denied", "only the site itself may ask this")
+    }
+
     /// A call that took too long. What it changed may hold.
     pub(super) fn too_slow() -> Self {
         Self::unavailable("the deadline has passed: send the same again")

@@ -10,6 +10,7 @@ use crate::authority::check_request::{self, HeldRequest, Requirements, Verdict};
 use super::Edge;
 use super::caller::InRealm;
 use super::error::HttpError;
+use super::headers::once;
 
 /// Where gateways say what they hold: Traefik by itself, NGINX as it is configured.
 const METHOD: &str = "x-forwarded-method";
@@ -24,14 +25,14 @@ pub(super) async fn check(
     let realm = ("realm", realm.as_str());
     let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let required = Requirements::parse(settings.chain([realm]))?;
-    let host = header(&headers, HOST)?.or(header(&headers, header::HOST.as_str())?);
+    let host = once(&headers, HOST)?.or(once(&headers, header::HOST.as_str())?);
     let held = HeldRequest {
-        method: header(&headers, METHOD)?.unwrap_or_default(),
+        method: once(&headers, METHOD)?.unwrap_or_default(),
         host: host.unwrap_or_default(),
-        authorization: header(&headers, header::AUTHORIZATION.as_str())?,
-        cookie: header(&headers, header::COOKIE.as_str())?,
-        origin: header(&headers, header::ORIGIN.as_str())?,
-        fetch_site: header(&headers, "sec-fetch-site")?,
+        authorization: once(&headers, header::AUTHORIZATION.as_str())?,
+        cookie: once(&headers, header::COOKIE.as_str())?,
+        origin: once(&headers, header::ORIGIN.as_str())?,
+        fetch_site: once(&headers, "sec-fetch-site")?,
     };
     Ok(match edge.authority.check_request(&held, &required)? {
         Verdict::Allowed(token) => {
@@ -46,14 +47,4 @@ pub(super) async fn check(
             (status, [(header::WWW_AUTHENTICATE, denial.challenge())]).into_response()
         }
     })
-}
-
-/// A header that must not be there twice: the gateway and the service might each read another.
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, HttpError> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next().map(|value| value.to_str()).transpose();
-    match (value, values.next()) {
-        (Ok(value), None) => Ok(value),
-        _ => Err(HttpError::invalid_request(format!("the header {name} can't be read, or is there twice"))),
-    }
 }

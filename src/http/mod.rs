@@ -11,11 +11,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use prometheus_client::registry::Registry;
 
+mod browser_session;
 mod caller;
 mod discovery;
 mod error;
 mod form;
 mod forward_auth;
+mod headers;
 mod introspect;
 mod metrics;
 mod names;
@@ -59,17 +61,19 @@ pub fn router(authority: Arc<Authority>, readiness: Readiness, mut registry: Reg
 
 /// What each realm has below its issuer.
 fn of_realm() -> Router<Edge> {
-    let oauth = Router::new()
+    let private = Router::new()
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
         .route("/oauth2/token", post(token::token))
+        .route("/session/refresh", post(browser_session::refresh))
+        .route("/session/logout", post(browser_session::logout))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(from_fn(bounded));
     Router::new()
         .route("/.well-known/oauth-authorization-server", get(discovery::authorization_server))
         .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
         .route("/auth/check", any(forward_auth::check))
-        .merge(oauth)
+        .merge(private)
 }
 
 /// In time, and kept by nobody on the way (RFC 6749, section 5.1; RFC 7662, section 2.2).

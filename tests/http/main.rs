@@ -3,6 +3,7 @@
 
 #[path = "../grpc/backend.rs"]
 mod backend;
+mod browser_session;
 mod clients;
 mod discovery;
 mod gateways;
