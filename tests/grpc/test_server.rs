@@ -31,6 +31,10 @@ impl Clock for TurnableClock {
     }
 }
 
+fn clock_at(time: Duration) -> Arc<TurnableClock> {
+    Arc::new(TurnableClock(AtomicI64::new(i64::try_from(time.as_millis()).expect("a time of ours"))))
+}
+
 /// A running server with clients.
 pub(crate) struct TestServer {
     pub(crate) tokens: TokenServiceClient<Channel>,
@@ -54,9 +58,12 @@ impl TestServer {
 
     /// With the configuration changed.
     pub(crate) async fn start_configured(change: impl FnOnce(&mut Config)) -> Self {
-        let backend = Arc::new(Backend::start().await);
-        let clock = Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000)));
-        Self::open(backend, clock, change).await
+        Self::open(Arc::new(Backend::start().await), clock_at(Duration::from_secs(1_800_000_000)), change).await
+    }
+
+    /// With the clock at a time since 1970.
+    pub(crate) async fn start_at(time: Duration) -> Self {
+        Self::open(Arc::new(Backend::start().await), clock_at(time), |_| {}).await
     }
 
     /// Stops the server and starts another on the same store.

@@ -4,11 +4,13 @@
 #[path = "../grpc/backend.rs"]
 mod backend;
 mod browser_session;
+mod client_libraries;
 mod clients;
 mod discovery;
 mod gateways;
 mod introspection;
 mod metrics;
+mod real_gateways;
 mod realm;
 mod revocation;
 #[path = "../grpc/test_server.rs"]
