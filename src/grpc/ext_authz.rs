@@ -17,6 +17,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 use crate::authority::Authority;
 use crate::authority::check_request::{self, Denial, HeldRequest, IDENTITY_HEADERS, Requirements, Verdict};
 use crate::authority::introspect_token::VerifiedToken;
+use crate::domain::ids::{Audience, Scope};
 
 use super::status::status;
 
@@ -110,8 +111,8 @@ fn metadata(token: &VerifiedToken) -> Struct {
     let mut fields = HashMap::from([
         ("subject".to_owned(), text(token.subject.as_str())),
         ("client_id".to_owned(), text(token.client.as_str())),
-        ("audience".to_owned(), list(token.audience.iter().map(|audience| audience.as_str()).collect())),
-        ("scope".to_owned(), list(token.scope.iter().map(|scope| scope.as_str()).collect())),
+        ("audience".to_owned(), list(token.audience.iter().map(Audience::as_str).collect())),
+        ("scope".to_owned(), list(token.scope.iter().map(Scope::as_str).collect())),
         ("claims".to_owned(), proto(&Value::Object(token.claims.clone()))),
     ]);
     fields.extend(token.session.map(|sid| ("session_id".to_owned(), text(&sid.to_string()))));

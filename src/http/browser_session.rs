@@ -92,12 +92,11 @@ struct Cookies {
 
 impl Cookies {
     fn of(edge: &Edge, realm: &str) -> Result<Self, HttpError> {
-        let policy = &edge.authority.realm(realm)?.policy;
-        let path = match policy.realm.as_str() {
-            "default" => "/session".to_owned(),
-            name => format!("/realms/{name}/session"),
-        };
-        Ok(Self { access: policy.access_cookie.to_string(), path })
+        let realm = edge.authority.realm(realm)?;
+        // Where browsers find this: the issuer may lie below a path of its host.
+        let (_, host_and_path) = realm.issuer.split_once("://").unwrap_or_default();
+        let path = host_and_path.find('/').map_or("", |start| &host_and_path[start..]);
+        Ok(Self { access: realm.policy.access_cookie.to_string(), path: format!("{path}/session") })
     }
 
     /// The access token also goes along when the user follows a link to the site; the refresh token only

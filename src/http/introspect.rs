@@ -58,9 +58,9 @@ fn access(token: &VerifiedToken) -> Value {
     answer.insert("token_type".to_owned(), json!("Bearer"));
     answer.insert("jti".to_owned(), json!(token.id.to_string()));
     let times = (token.issued.seconds(), token.expires.seconds());
-    let audience = token.audience.iter().map(Audience::as_str).collect();
+    let audience: Vec<_> = token.audience.iter().map(Audience::as_str).collect();
     let names = [token.subject.as_str(), token.client.as_str(), &token.issuer];
-    standard(answer, names, audience, &token.scope, times, token.confirmation.as_ref())
+    standard(answer, names, &audience, &token.scope, times, token.confirmation.as_ref())
 }
 
 fn refresh_token(refresh: &ActiveRefresh) -> Value {
@@ -71,19 +71,19 @@ fn refresh_token(refresh: &ActiveRefresh) -> Value {
     answer.remove("token_type");
     let times = (session.refreshed.seconds(), session.ends().seconds());
     let names = [refresh.subject.as_str(), session.client.as_str(), &refresh.issuer];
-    standard(answer, names, vec![&refresh.issuer], &session.scope, times, session.confirmation.as_ref())
+    standard(answer, names, &[&refresh.issuer], &session.scope, times, session.confirmation.as_ref())
 }
 
 fn standard(
     mut answer: Map<String, Value>,
     [subject, client, issuer]: [&str; 3],
-    audience: Vec<&str>,
+    audience: &[&str],
     scope: &[Scope],
     (issued, expires): (i64, i64),
     confirmation: Option<&Confirmation>,
 ) -> Value {
     let scope = scope.iter().map(Scope::as_str).collect::<Vec<_>>().join(" ");
-    let audience = if let [one] = audience.as_slice() { json!(one) } else { json!(audience) };
+    let audience = if let [one] = audience { json!(one) } else { json!(audience) };
     let members = [
         ("active", json!(true)),
         ("iss", json!(issuer)),

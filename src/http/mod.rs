@@ -65,6 +65,7 @@ fn of_realm() -> Router<Edge> {
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
         .route("/oauth2/token", post(token::token))
+        .route("/auth/check", any(forward_auth::check))
         .route("/session/refresh", post(browser_session::refresh))
         .route("/session/logout", post(browser_session::logout))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
@@ -72,7 +73,6 @@ fn of_realm() -> Router<Edge> {
     Router::new()
         .route("/.well-known/oauth-authorization-server", get(discovery::authorization_server))
         .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
-        .route("/auth/check", any(forward_auth::check))
         .merge(private)
 }
 

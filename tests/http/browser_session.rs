@@ -1,6 +1,9 @@
 //! Browser sessions: their tokens travel in cookies, and only the site itself may ask.
 
+use token_authority::domain::ids::RealmName;
+
 use crate::realm::Realm;
+use crate::test_server::TestServer;
 use crate::wire::{Answer, get, send};
 
 async fn ask(realm: &Realm, path: &str, cookie: &str, more: &[(&str, &str)]) -> Answer {
@@ -65,6 +68,23 @@ async fn a_registered_clients_session_is_no_browsers() {
     let answer = ask(&realm, "/session/refresh", &cookie, &[("Sec-Fetch-Site", "same-origin")]).await;
     assert_eq!((answer.refusal(), answer.header("set-cookie")), ((400, "invalid_grant".to_owned()), None));
     assert!(realm.is_active(&login.access_token).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_refresh_cookie_goes_where_its_realm_is() {
+    let server = TestServer::start_configured(|config| {
+        let mut policy = config.realms[0].clone();
+        policy.realm = RealmName::parse("web").expect("a realm");
+        config.realms.push(policy);
+        config.public_url = Some("https://shop.example/auth".to_owned());
+    })
+    .await;
+    let own = [("Sec-Fetch-Site", "same-origin")];
+    for (realm, path) in [("", "/auth/session"), ("/realms/web", "/auth/realms/web/session")] {
+        let answer = send(server.http(), "POST", &format!("{realm}/session/logout"), &own, "").await;
+        let [_, refresh] = cookies(&answer);
+        assert!(refresh.1.starts_with(&format!("; Path={path};")), "{refresh:?}");
+    }
 }
 
 /// Value and attributes of the access and the refresh cookie.

@@ -17,6 +17,9 @@ use crate::wire::{Answer, send};
 
 const COOKIE: &str = "__Host-access_token";
 
+/// Headers, or settings of a route.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 struct Gateways {
     server: TestServer,
     envoy: AuthorizationClient<tonic::transport::Channel>,
@@ -110,7 +113,7 @@ async fn both_edges_give_one_verdict() {
     let with_cookie = [("cookie", cookie.as_str())];
     let (none, invalid, insufficient) =
         ("Bearer", "Bearer error=\"invalid_token\"", "Bearer error=\"insufficient_scope\"");
-    let cases: &[(&[(&str, &str)], &[(&str, &str)], u16, &str)] = &[
+    let cases: &[(Pairs<'_>, Pairs<'_>, u16, &str)] = &[
         (&[], &[], 401, none),
         (&[("authorization", "Basic YTpi")], &[], 401, none),
         (&header, &[], 200, ""),

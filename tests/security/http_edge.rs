@@ -3,10 +3,13 @@
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use envoy_types::ext_authz::v3::pb::{Authorization as _, CheckRequest};
+use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use http::{Request, StatusCode, header};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use token_authority::authority::issue_token::IssueKind;
+use token_authority::grpc::ExtAuthz;
 use token_authority::health::Readiness;
 use tower::ServiceExt as _;
 
@@ -69,6 +72,32 @@ async fn an_outage_is_an_error_and_never_an_answer() {
         assert_eq!(post(&router, endpoint, parameters).await.status, StatusCode::OK, "{endpoint}");
     }
     assert!(!world.active(&session.access_token).await && !world.active(&alone.access_token).await);
+}
+
+#[tokio::test]
+async fn before_the_log_is_read_nobody_passes_and_nobody_is_told_no() {
+    let world = World::before_the_log_is_read().await;
+    let router = token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default());
+    let alone = world.authority.issue_token("web", login("ann", "", IssueKind::Sessionless)).await.unwrap();
+    let bearer = format!("Bearer {}", alone.access_token);
+    for headers in [Some(bearer.as_str()), None] {
+        let mut request = Request::get("/realms/web/auth/check");
+        if let Some(value) = headers {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let answer = send(&router, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let answer = post(&router, "introspect", &format!("token={}", alone.access_token)).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let (envoy, unasked) = (ExtAuthz::new(world.authority.clone()), CheckRequest::default());
+    let error = envoy.check(tonic::Request::new(unasked)).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::NotFound, "{error:?}: there is no realm `default` here");
+    let mut attributes = AttributeContext::default();
+    attributes.context_extensions.insert("realm".to_owned(), "web".to_owned());
+    let asked = CheckRequest { attributes: Some(attributes) };
+    let error = envoy.check(tonic::Request::new(asked)).await.unwrap_err();
+    assert_eq!(error.code(), tonic::Code::Unavailable, "{error:?}");
 }
 
 #[tokio::test]

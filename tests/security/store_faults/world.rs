@@ -40,6 +40,7 @@ impl Clock for Noon {
 
 pub(crate) struct World {
     pub(crate) store: Arc<FaultyStore>,
+    index: Arc<RevocationIndex>,
     pub(crate) authority: Arc<Authority>,
 }
 
@@ -85,6 +86,14 @@ fn app() -> RegisteredClient {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        let head = Position { partition: 0, number: 1, tag: 0 };
+        let world = Self::before_the_log_is_read().await;
+        world.index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
+        world
+    }
+
+    /// Nobody knows yet what was revoked.
+    pub(crate) async fn before_the_log_is_read() -> Self {
         let (clock, entropy) = (Arc::new(Noon), Arc::new(SystemEntropy));
         let backend = redb::backends::InMemoryBackend::new();
         let embedded = EmbeddedStore::open_with(backend, &Limits::default(), clock.clone(), entropy.clone()).unwrap();
@@ -100,13 +109,12 @@ impl World {
             signer.install(realm.policy.realm.clone(), *number, key.clone());
         }
         let index = Arc::new(RevocationIndex::new(1));
-        let head = Position { partition: 0, number: 1, tag: 0 };
-        index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
         let clients = Clients::new([(realm.policy.realm.clone(), vec![app()])]);
         let (realms, tasks) = (vec![realm], Tasks::default());
-        let parts = Parts { realms, store: store.clone(), tasks, signer, verifier, index, clock, entropy, clients };
-        Self { store, authority: Arc::new(Authority::new(parts)) }
+        let (kept, log) = (store.clone(), index.clone());
+        let parts = Parts { realms, store, tasks, signer, verifier, index, clock, entropy, clients };
+        Self { store: kept, index: log, authority: Arc::new(Authority::new(parts)) }
     }
 
     pub(crate) async fn login(&self, name: &str, device: &str) -> IssuedTokens {
