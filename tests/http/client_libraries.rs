@@ -15,7 +15,7 @@ async fn openid_client_finds_its_way_from_the_issuer() {
     let login = realm.login_for("ann", "gateway", &["orders"]).await;
     let script = "tests/clients/node/client.mjs";
     let arguments = [script, &realm.issuer(), "gateway", secret(), &login.refresh_token];
-    let printed = run("node", &arguments).await;
+    let printed = run(".venv/bin/node", &arguments).await;
     for step in ["by oidc", "by oauth2", "by basic", "by post", "refreshed", "introspected", "of its own", "revoked"] {
         assert!(printed.contains(step), "no step {step:?} in:\n{printed}");
     }
