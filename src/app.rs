@@ -6,22 +6,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::server::TcpIncoming;
 use tracing::{info, warn};
 
 use crate::authority::authenticate_client::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, CreateKey, Exposure};
+use crate::config::{Config, CreateKey};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
-use crate::proto::v1::session_service_server::SessionServiceServer;
-use crate::proto::v1::token_service_server::TokenServiceServer;
+use crate::listener::{ListenError, Listener};
 use crate::signing::Signer;
 use crate::store::embedded;
 use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
@@ -31,13 +27,12 @@ use crate::store::sealing::SealedStore;
 use crate::store::vault::{self, VaultError};
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
-use crate::telemetry::call::Calls;
 use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
-use crate::{grpc, http, proto};
 
+mod edges;
 mod store;
 mod vitals;
 
@@ -46,8 +41,6 @@ use vitals::Vitals;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long a connection is used before its client is asked for a new one.
-const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 /// Memory for verified tokens.
 const CACHE_BYTES: usize = 64 << 20;
 /// How often expired revocations are forgotten.
@@ -56,29 +49,9 @@ const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// Why a server can't start: what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Beyond loopback anybody could issue tokens.
-    #[error(
-        "{field} = {address} is not a loopback address, and this version has no TLS and authenticates no caller: \
-         listen on 127.0.0.1, or pass --insecure if the network in front keeps strangers out"
-    )]
-    Exposed {
-        /// The field or flag.
-        field: &'static str,
-        /// What it says.
-        address: SocketAddr,
-    },
-    /// The port can't be had.
-    #[error(
-        "can't listen on {field} = {address}: {source}; stop what uses it, or choose another address with --{field}"
-    )]
-    Listen {
-        /// The field or flag.
-        field: &'static str,
-        /// What it says.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    /// A port.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] embedded::OpenError),
@@ -134,9 +107,9 @@ impl Server {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
-        let grpc = listen("grpc", config.grpc, config.exposure).await?;
-        let http = listen("http", config.http, config.exposure).await?;
-        let (grpc_address, http_address) = (address(&grpc)?, address(&http)?);
+        let grpc = Listener::bind("grpc", config.grpc, config.exposure).await?;
+        let http = Listener::bind("http", config.http, config.exposure).await?;
+        let (grpc_address, http_address) = (grpc.address(), http.address());
         let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
 
         let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
@@ -147,12 +120,12 @@ impl Server {
 
         let tasks = Tasks::default();
         let index = Arc::new(RevocationIndex::new(store.partitions()));
-        follow(&tasks, store.clone(), index.clone(), clock.clone());
-        let realms = open_realms(config.realms, &base, &*store, &*clock, &*entropy).await?;
+        prune(&tasks, index.clone(), clock.clone());
+        let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let clients = Clients::new(config.clients);
         let authority =
-            Arc::new(assemble(realms, clients, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+        tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
         index.complete().await;
@@ -164,40 +137,9 @@ impl Server {
         let calls = CallMeter::new(&mut registry);
         let (signer, readiness) = (authority.signer(), health.readiness());
         registry.register_collector(Box::new(Vitals { signer, index, readiness }));
-        let http_edge = axum::serve(http, http::router(authority.clone(), health.readiness(), registry))
-            .with_graceful_shutdown(until(stopped.clone()));
-        let grpc_edge = tonic::transport::Server::builder()
-            // Open by default; each a flood that was seen elsewhere.
-            .max_concurrent_streams(256)
-            .http2_max_header_list_size(16 * 1024)
-            .http2_max_pending_accept_reset_streams(Some(32))
-            .http2_max_local_error_reset_streams(Some(64))
-            .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-            // Clients come back to another instance behind a balancer of connections.
-            .max_connection_age(CONNECTION_AGE)
-            // What a call passes, from the outside in. Traced first, so that refused calls are too.
-            .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
-            .layer(grpc::limits::Limits::default())
-            .add_service(health_service)
-            .add_service(reflection().build_v1().map_err(|error| StartError::Other(error.to_string()))?)
-            .add_service(reflection().build_v1alpha().map_err(|error| StartError::Other(error.to_string()))?)
-            .add_service(
-                TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
-                    .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
-            )
-            .add_service(
-                SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
-                    .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
-            )
-            .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)))
-            // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
-            .serve_with_incoming_shutdown(TcpIncoming::from(grpc).with_nodelay(Some(true)), until(stopped));
-
-        let edges = vec![
-            tasks.spawn_edge("grpc", async move { grpc_edge.await.map_err(|error| error.to_string()) }),
-            tasks.spawn_edge("http", async move { http_edge.await.map_err(|error| error.to_string()) }),
-        ];
+        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
+        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
+        let edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
         health.check(&watched).await;
         let watching = health.clone();
         tasks.spawn_until_stopped(async move { watching.watch(&watched).await });
@@ -254,28 +196,6 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn listen(field: &'static str, address: SocketAddr, exposure: Exposure) -> Result<TcpListener, StartError> {
-    if exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
-        return Err(StartError::Exposed { field, address });
-    }
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { field, address, source })
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| StartError::Other(error.to_string()))
-}
-
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-async fn until(mut stopped: watch::Receiver<bool>) {
-    // An error means that the server was dropped: stop too.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
-}
-
 /// From the named file, or from the store's own, which is made with the store.
 async fn key_encryption_key(
     config: &Config,
@@ -320,7 +240,7 @@ async fn open_realms(
 /// The authority over its realms, their keys installed where tokens are signed and verified.
 fn assemble(
     realms: Vec<Realm>,
-    clients: Clients,
+    config: &Config,
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
@@ -340,29 +260,17 @@ fn assemble(
         }
     }
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, clock, entropy, clients }))
+    let clients = Clients::new(config.clients.clone());
+    let max_staleness = config.max_staleness;
+    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients }))
 }
 
-/// Keeps the index up with the store's log, and small.
-fn follow(tasks: &Tasks, store: Arc<dyn Store>, index: Arc<RevocationIndex>, clock: Arc<dyn Clock>) {
-    let pruned = index.clone();
+/// Keeps the index small.
+fn prune(tasks: &Tasks, index: Arc<RevocationIndex>, clock: Arc<dyn Clock>) {
     tasks.spawn_until_stopped(async move {
         loop {
             tokio::time::sleep(PRUNE_EVERY).await;
-            pruned.prune(clock.now());
-        }
-    });
-    tasks.spawn_until_stopped(async move {
-        loop {
-            match store.follow().await {
-                Ok(mut updates) => {
-                    while let Some(update) = updates.recv().await {
-                        index.apply(&update);
-                    }
-                }
-                Err(error) => warn!(%error, "the revocation log can't be followed"),
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            index.prune(clock.now());
         }
     });
 }

@@ -15,6 +15,7 @@
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing, and observed: each decorates any store -> domain, ports
+//! listener     accepts connections for both edges, within limits              -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! config cli   what the process is told; the command line                      -> domain, verify, proto
 //! app          builds the parts, runs and drains them                          -> all
@@ -43,7 +44,8 @@
 //! **Introspect.** [`verify`] alone: strict parsing, the key by `kid`, the signature or the cache of
 //! what was verified, then what changes: expiry and the revocation index. No store is touched,
 //! unless the caller wants the record's word or asks about a refresh token. The index follows the
-//! store's log, and takes in this process's own revocations before they are answered.
+//! store's log, and takes in this process's own revocations before they are answered. What the log
+//! loses in a failover, those who follow it put back, on the records too.
 //!
 //! # Invariants
 //!
@@ -86,6 +88,8 @@ pub mod grpc;
 pub mod health;
 #[cfg(feature = "server")]
 pub mod http;
+#[cfg(feature = "server")]
+pub mod listener;
 pub mod proto;
 #[cfg(feature = "server")]
 pub mod signing;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
 
 use crate::health::Readiness;
 use crate::signing::Signer;
@@ -27,6 +28,10 @@ impl Collector for Vitals {
             ("revocation_index_entries", "Revocations held in memory", count(self.index.len())),
             ("server_ready", "Whether the server wants traffic: 1 or 0", i64::from(self.readiness.is_ready())),
         ];
+        let stale = ConstGauge::new(self.index.staleness().as_secs_f64());
+        let help = "How long ago the revocation log was known to be read to its end";
+        let unit = Some(&Unit::Seconds);
+        stale.encode(encoder.encode_descriptor("revocation_log_staleness", help, unit, stale.metric_type())?)?;
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

@@ -71,6 +71,7 @@ fn log(realm: &RealmName, fact: &Fact) {
         }
         Fact::SubjectErased => info!(target: "audit", realm, event = "subject_erased"),
         Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),
+        Fact::RevocationPutBack(_) => info!(target: "audit", realm, event = "revocation_put_back"),
         Fact::EpochRaised { epoch, .. } => info!(target: "audit", realm, event = "epoch_raised", epoch),
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::policy::MAX_SESSION_LIFETIME;
 use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
-use super::ports::{Clock, Commit, Entropy, Outcome, RecordKey, Store, Version};
+use super::ports::{Commit, Entropy, Outcome, RecordKey, Store, Version};
 use super::sending::send;
 use super::{Authority, Error, audit};
 
@@ -39,7 +39,12 @@ impl Authority {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let (done, outcome) = oneshot::channel();
         self.tasks.spawn(async move {
-            let appended = append(&*store, &*clock, &*entropy, &RecordKey::realm(realm), scope).await;
+            let entry = move || {
+                let now = clock.now();
+                // Sessions opened before can be refreshed for as long as any lives.
+                RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK }
+            };
+            let appended = append(&*store, &*entropy, &RecordKey::realm(realm), entry).await;
             let answer = appended.map(|(entry, revision)| {
                 index.insert(&entry);
                 audit::cut_off(&entry.scope);
@@ -52,18 +57,15 @@ impl Authority {
 }
 
 /// Appends the entry with a commit of the realm's record, unchanged.
-async fn append(
+pub(super) async fn append(
     store: &dyn Store,
-    clock: &dyn Clock,
     entropy: &dyn Entropy,
     key: &RecordKey,
-    scope: impl Fn(Timestamp) -> RevocationScope,
+    entry: impl Fn() -> RevocationEntry + Send,
 ) -> Result<(RevocationEntry, Revision), Error> {
     for _ in 0..MAX_CONFLICTS {
         let stored = store.load(key).await?.ok_or_else(|| Error::internal("the realm's record is gone"))?;
-        let now = clock.now();
-        // Sessions opened before can be refreshed for as long as any lives.
-        let entry = RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK };
+        let entry = entry();
         let mut id = [0; 16];
         entropy.fill(&mut id);
         let commit = Commit {

@@ -138,11 +138,16 @@ impl Authority {
             Consistency::AtLeastAsFresh(revision) => {
                 self.check_index()?;
                 self.check_plausible(revision)?;
-                let covered = tokio::time::timeout(FRESHNESS_WAIT, self.index.covered(revision)).await;
-                covered.map_err(|_| Error::NotFresh)
+                self.wait_until_covered(revision).await
             }
             Consistency::MinimizeLatency | Consistency::FullyConsistent => self.check_index(),
         }
+    }
+
+    /// Waits until this instance has read the log up to there.
+    pub(super) async fn wait_until_covered(&self, revision: &Revision) -> Result<(), Error> {
+        let covered = tokio::time::timeout(FRESHNESS_WAIT, self.index.covered(revision)).await;
+        covered.map_err(|_| Error::NotFresh)
     }
 
     /// Numbers in the log are microseconds: nobody needs to wait for one that no store has given out.

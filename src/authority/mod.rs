@@ -31,6 +31,8 @@ mod persisted;
 pub mod ports;
 mod realm;
 pub mod refresh_token;
+pub mod revocation_feed;
+mod revocation_log;
 mod revoke_token;
 mod sending;
 pub mod sessions;
@@ -41,6 +43,7 @@ pub use realm::Realm;
 
 use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
+use revocation_feed::RevocationFeed;
 
 /// The service behind every edge.
 #[derive(Debug)]
@@ -52,6 +55,8 @@ pub struct Authority {
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
+    feed: Arc<RevocationFeed>,
+    max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     clients: Clients,
@@ -72,6 +77,8 @@ pub struct Parts {
     pub verifier: Arc<Verifier>,
     /// What has been revoked.
     pub index: Arc<RevocationIndex>,
+    /// How long that may go without hearing from the store before nothing is answered from memory.
+    pub max_staleness: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The randomness.
@@ -94,10 +101,11 @@ pub struct IssuedTokens {
 impl Authority {
     /// Puts the parts together. The realms' keys are installed in signer and verifier.
     pub fn new(parts: Parts) -> Self {
-        let Parts { realms, store, tasks, signer, verifier, index, clock, entropy, clients } = parts;
+        let Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients } = parts;
         let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
-        Self { realms, store, subjects, tasks, signer, verifier, index, clock, entropy, clients }
+        let feed = Arc::new(RevocationFeed::new(index.clone()));
+        Self { realms, store, subjects, tasks, signer, verifier, index, feed, max_staleness, clock, entropy, clients }
     }
 
     /// The realm of a request; empty means `default`.
@@ -119,9 +127,11 @@ impl Authority {
         self.signer.clone()
     }
 
-    /// Before the whole log has been read, nobody knows which sessions were cut off.
+    /// Before the whole log has been read, and long after it was read last, nobody knows which sessions
+    /// were cut off.
     fn check_index(&self) -> Result<(), Error> {
-        if self.index.is_complete() { Ok(()) } else { Err(Error::NotFresh) }
+        let fresh = self.index.is_complete() && self.index.staleness() <= self.max_staleness;
+        if fresh { Ok(()) } else { Err(Error::NotFresh) }
     }
 
     /// How much of its lifetime an access token has left: `expires_in` (RFC 6749, section 5.1).

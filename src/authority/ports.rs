@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use crate::domain::ids::RealmName;
+use crate::domain::ids::{RealmName, SubjectKey};
 pub use crate::domain::revocation::LogUpdate;
-use crate::domain::revocation::{Revision, RevocationEntry};
+use crate::domain::revocation::{Owner, Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
 
 /// Tells the time. Injected, so that tests can turn it.
@@ -66,7 +66,7 @@ impl RecordKey {
     }
 
     /// A subject's record.
-    pub fn subject(realm: RealmName, subject: crate::domain::ids::SubjectKey) -> Self {
+    pub fn subject(realm: RealmName, subject: SubjectKey) -> Self {
         Self { kind: RecordKind::Subject, realm: Some(realm), id: subject.0 }
     }
 
@@ -88,6 +88,17 @@ impl RecordKey {
     /// Which of its kind and realm; zeros where there is only one.
     pub fn id(&self) -> &[u8; 16] {
         &self.id
+    }
+
+    /// Whose record it is, as entries of the revocation log say it; `None` for the store's own,
+    /// and for what nothing of is ever revoked.
+    pub fn owner(&self) -> Option<Owner> {
+        let subject = match self.kind {
+            RecordKind::Vault | RecordKind::Realm => None,
+            RecordKind::Subject => Some(SubjectKey(self.id)),
+            RecordKind::ClientAssertion => return None,
+        };
+        Some(Owner { realm: self.realm.clone()?, subject })
     }
 
     /// The key as bytes: kind, id, realm. Unambiguous, since kind and id have fixed lengths.
@@ -184,8 +195,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Carries out one step, whole or not at all; durable once it answers `Committed`.
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError>;
 
+    /// How far the log has got that this record's revocations are in, as certain as the answer to a
+    /// commit: for whoever finds done what is asked for, maybe by a commit whose outcome nobody knew.
+    async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError>;
+
     /// Follows the revocation log: a snapshot of each partition, then what is added. The follower
-    /// never loses an entry: after any doubt about a partition, it gets a new snapshot of it.
+    /// never loses an entry: after any doubt about a partition, it gets a new snapshot of it, and is
+    /// told what the log lost.
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError>;
 
     /// Whether the store can serve now; the error says why not.

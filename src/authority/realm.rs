@@ -7,7 +7,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::domain::algorithm::Algorithm;
-use crate::domain::ids::{KeyId, KeyNumber, Subject};
+use crate::domain::ids::{KeyId, KeyNumber, Subject, SubjectKey};
 use crate::domain::policy::RealmPolicy;
 use crate::domain::session::Place;
 use crate::domain::time::Timestamp;
@@ -44,7 +44,12 @@ pub struct Realm {
 impl Realm {
     /// Where a subject's record stands.
     pub fn place(&self, subject: &Subject) -> Place {
-        Place { pepper_id: PEPPER_ID, subject: self.pepper.subject_key(subject) }
+        self.place_of(self.pepper.subject_key(subject))
+    }
+
+    /// Where the record with this key stands.
+    pub fn place_of(&self, subject: SubjectKey) -> Place {
+        Place { pepper_id: PEPPER_ID, subject }
     }
 
     /// Whether a place can be in this realm. Which pepper made the key is all that can be told

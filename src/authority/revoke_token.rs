@@ -7,6 +7,7 @@ use crate::domain::ids::{ClientId, Sid};
 use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 
+use super::ports::RecordKey;
 use super::{Authority, Error, Origin};
 
 /// Revocations of one batch that are under way together, so that they share commits.
@@ -80,6 +81,19 @@ impl Authority {
         let realm = self.realm(realm)?;
         let committed =
             self.change(&realm, sid.into(), move |record, context| end_session(record, sid.session, context)).await?;
-        Ok(committed.revision.unwrap_or_else(|| self.index.revision()))
+        match committed.revision {
+            Some(revision) => Ok(revision),
+            None => self.proof(&realm.record_key(sid.into()), sid).await,
+        }
+    }
+
+    /// For a session that has ended before, maybe by a commit whose outcome nobody knew, maybe at
+    /// another instance: as certain as if it ended now, and known here before that is answered.
+    async fn proof(&self, key: &RecordKey, sid: Sid) -> Result<Revision, Error> {
+        let revision = self.store.proof(key).await?;
+        if !self.index.session_ended(sid.session) {
+            self.wait_until_covered(&revision).await?;
+        }
+        Ok(revision)
     }
 }

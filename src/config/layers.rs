@@ -12,8 +12,8 @@ use super::value;
 
 /// Each key of a configuration file.
 pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
-    ("server", &["grpc", "http", "public_url", "insecure", "realms"]),
-    ("store", &["url", "accept_unsafe"]),
+    ("server", &["grpc", "http", "public_url", "insecure", "max_connections", "peer_timeout", "realms"]),
+    ("store", &["url", "accept_unsafe", "max_staleness"]),
     ("keys", &["encryption_key_file"]),
     ("log", &["format", "level"]),
     ("telemetry", &["otlp_endpoint", "trace_ratio"]),

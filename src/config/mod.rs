@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
 use crate::verify::client::RegisteredClient;
 
 mod client;
+mod connections;
 mod document;
 mod environment;
 mod layers;
@@ -25,6 +27,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use connections::ConnectionLimits;
 pub use environment::Environment;
 pub use problem::{ConfigError, Origin, Problem};
 pub use store_url::{RedisUrl, StoreUrl};
@@ -54,10 +57,14 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Who may reach the listeners.
     pub exposure: Exposure,
+    /// How many connections are open, and how slow their peers may be.
+    pub connections: ConnectionLimits,
     /// Where sessions, keys and revocations are.
     pub store: StoreUrl,
     /// What to do with a Redis that may lose what it acknowledged.
     pub store_safety: StoreSafety,
+    /// How long introspection answers from memory while the store is not heard of.
+    pub max_staleness: Duration,
     /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
     pub encryption_key_file: Option<PathBuf>,
     /// What to do when that file is missing.
@@ -161,8 +168,10 @@ impl Default for Config {
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             public_url: None,
             exposure: Exposure::default(),
+            connections: ConnectionLimits::default(),
             store: StoreUrl::Embedded(PathBuf::from("./data")),
             store_safety: StoreSafety::default(),
+            max_staleness: Duration::from_secs(30),
             encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
@@ -193,9 +202,12 @@ impl Config {
         let public_url =
             layers.read("server", "public_url", value::public_url).or_flag(flags.public_url, "--public-url");
         let exposure = layers.read("server", "insecure", value::exposure).or_flag(flags.exposure, "--insecure");
+        let most = layers.read("server", "max_connections", connections::most);
+        let peer_timeout = layers.read("server", "peer_timeout", connections::peer_timeout);
         let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
         let safety = layers.read("store", "accept_unsafe", value::store_safety);
         let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
+        let max_staleness = layers.read("store", "max_staleness", value::max_staleness);
         let key = layers.read("keys", "encryption_key_file", value::path);
         let key = key.or_flag(flags.encryption_key_file, "--key-file");
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
@@ -219,8 +231,13 @@ impl Config {
             http: http.value.unwrap_or(default.http),
             public_url: public_url.value,
             exposure,
+            connections: ConnectionLimits {
+                most: most.value.unwrap_or(default.connections.most),
+                peer_timeout: peer_timeout.value.unwrap_or(default.connections.peer_timeout),
+            },
             store: store.value.unwrap_or(default.store),
             store_safety: safety.value.unwrap_or_default(),
+            max_staleness: max_staleness.value.unwrap_or(default.max_staleness),
             encryption_key_file: key.value,
             create_key: flags.create_key,
             realms,

@@ -73,7 +73,7 @@ fn a_typo_is_refused_with_file_line_and_the_nearest_name() {
     for (text, expected) in [
         ("[server]\ngrcp = \"127.0.0.1:1\"\n", "c.toml:2: server.grcp: unknown key \"grcp\": did you mean \"grpc\"?"),
         ("\n[sever]\n", "c.toml:2: unknown table \"sever\": did you mean \"server\"?"),
-        ("[store]\nqqq = 1\n", "c.toml:2: store.qqq: unknown key \"qqq\": known are url, accept_unsafe"),
+        ("[store]\nqqq = 1\n", "c.toml:2: store.qqq: unknown key \"qqq\": known are url, accept_unsafe, max_staleness"),
         (
             "[realm]\nname = \"a\"\n\nacces_lifetime = \"15m\"\n",
             "c.toml:4: realm.acces_lifetime: unknown key \"acces_lifetime\": did you mean \"access_lifetime\"?",
@@ -95,6 +95,8 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
         ("[server]\npublic_url = \"example.com\"", "c.toml:2: server.public_url: ", "https://"),
         ("[server]\npublic_url = \"https://example.com/\"", "c.toml:2: server.public_url: ", "no '/' at the end"),
         ("[server]\npublic_url = \"https://a@example.com\"", "c.toml:2: server.public_url: ", "no user"),
+        ("[server]\nmax_connections = 0", "c.toml:2: server.max_connections: 0: ", "from 1 to 1000000"),
+        ("[server]\npeer_timeout = \"500ms\"", "c.toml:2: server.peer_timeout: ", "from 1s to 1h, in whole seconds"),
         ("[store]\nurl = \"redis//:secret@h\"", "c.toml:2: store.url: must be embedded:DIR", "redis-sentinel://"),
         ("[keys]\nencryption_key_file = \"\"", "c.toml:2: keys.encryption_key_file: ", "a path"),
         ("[log]\nformat = \"yaml\"", "c.toml:2: log.format: \"yaml\": ", "must be \"text\" or \"json\""),
@@ -194,6 +196,8 @@ fn environment_wins_over_file_and_flags_over_both() {
     let flags = Flags { grpc: "127.0.0.1:3".parse().ok(), ..Flags::default() };
     assert_eq!(port(flags), Ok((3, log)));
 
+    let most = load("", &[("TOKEN_AUTHORITY__SERVER__MAX_CONNECTIONS", "7")], Flags::default());
+    assert_eq!(most.map(|config| config.connections.most), Ok(7));
     let wrong = load("", &[("TOKEN_AUTHORITY__SERVER__GRCP", "x")], Flags::default()).expect_err("refused");
     assert!(wrong.ends_with("did you mean \"TOKEN_AUTHORITY__SERVER__GRPC\"?"), "{wrong}");
     let wrong = load("", &[("TOKEN_AUTHORITY__LOG__FORMAT", "x")], Flags::default()).expect_err("refused");

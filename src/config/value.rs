@@ -70,6 +70,7 @@ pub(super) fn duration(raw: &Raw, bounds: &RangeInclusive<Duration>, unit: Durat
 pub(super) fn integer(raw: &Raw, bounds: &RangeInclusive<usize>) -> Result<usize, String> {
     let integer = match raw {
         Raw::Integer(integer) => usize::try_from(*integer).ok(),
+        Raw::Word(word) => word.parse().ok(),
         _ => None,
     };
     integer
@@ -124,6 +125,11 @@ fn yes_or_no<T>(raw: &Raw, yes: T, no: T) -> Result<T, String> {
 /// Parses where the store is.
 pub(super) fn store_url(raw: &Raw) -> Result<StoreUrl, String> {
     StoreUrl::parse(text(raw).unwrap_or_default()).map_err(|error| error.to_string())
+}
+
+/// Parses how long the store may go unheard.
+pub(super) fn max_staleness(raw: &Raw) -> Result<Duration, String> {
+    duration(raw, &(Duration::from_secs(2)..=Duration::from_secs(3_600)), Duration::from_secs(1))
 }
 
 /// Parses a path.

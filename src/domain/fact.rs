@@ -66,7 +66,7 @@ pub enum Fact {
         session: SessionId,
         /// Why.
         reason: EndReason,
-        /// When the last of its access tokens expires.
+        /// When the last of its access tokens expires; the time of its end if they all have.
         access_until: Timestamp,
     },
     /// A session's claims were changed.
@@ -89,6 +89,8 @@ pub enum Fact {
         /// Its `exp`.
         expires: Timestamp,
     },
+    /// An entry that the store had lost is in force again.
+    RevocationPutBack(RevocationEntry),
     /// The subject's sessionless tokens of earlier epochs are ended.
     EpochRaised {
         /// The new epoch.
@@ -106,6 +108,7 @@ impl Fact {
     /// session can forget it (Keycloak #51127).
     pub fn revocation(&self, subject: SubjectKey) -> Option<RevocationEntry> {
         let (scope, until) = match *self {
+            Self::RevocationPutBack(ref entry) => return Some(entry.clone()),
             // Its access tokens ended before it did: none outlives its session.
             Self::SessionEnded { reason: EndReason::Expired | EndReason::Idle, .. } => return None,
             Self::SessionEnded { session, access_until, .. } => (RevocationScope::Session(session), access_until),

@@ -12,7 +12,9 @@ use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, DeviceId, KeyNumber, RealmName, SessionId, Subject, SubjectKey};
 use super::open_session::{Login, open_session};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
+use super::put_back::put_back;
 use super::refresh::{Refresh, refresh};
+use super::revocation::RevocationEntry;
 use super::session::{Device, Place};
 use super::subject::SubjectRecord;
 use super::time::Timestamp;
@@ -36,7 +38,8 @@ enum Step {
     Pass {
         millis: u64,
     },
-    /// The store forgets its last write, as a failover without replication does.
+    /// The store forgets its last write, as a failover without replication does; what its log lost is
+    /// put back.
     LoseLastWrite,
 }
 
@@ -66,6 +69,9 @@ fn policy(leeway: u64, at_limit: AtLimit) -> RealmPolicy {
     policy
 }
 
+/// What was written before that has reached the replicas.
+const REPLICATED_WITHIN: Duration = Duration::from_secs(60);
+
 /// What an observer outside knows of one session.
 #[derive(Default)]
 struct Known {
@@ -80,6 +86,9 @@ struct World {
     now: Timestamp,
     record: Option<SubjectRecord>,
     before_last_write: Option<SubjectRecord>,
+    last_write: Timestamp,
+    /// What the index of an instance knows.
+    revocations: Vec<RevocationEntry>,
     /// A write was lost since: what was acknowledged then may have gone with it.
     lossy: bool,
     drawn: u64,
@@ -95,6 +104,8 @@ impl World {
             now: Timestamp::from_seconds(1_800_000_000),
             record: None,
             before_last_write: None,
+            last_write: Timestamp::ZERO,
+            revocations: Vec::new(),
             lossy: false,
             drawn: 0,
             tokens: Vec::new(),
@@ -122,6 +133,8 @@ impl World {
         self.check_facts(&decision.facts);
         if let Some(record) = decision.record {
             self.before_last_write = self.record.replace(record);
+            self.last_write = self.now;
+            self.revocations.extend(decision.facts.iter().filter_map(|fact| fact.revocation(SubjectKey([7; 16]))));
         }
         (decision.answer, decision.facts)
     }
@@ -234,10 +247,15 @@ impl World {
             }
             Step::Pass { millis } => self.now = self.now + Duration::from_millis(*millis),
             Step::LoseLastWrite => {
-                if let Some(earlier) = self.before_last_write.take() {
+                let recent = self.now.since(self.last_write) < REPLICATED_WITHIN;
+                if let Some(earlier) = self.before_last_write.take().filter(|_| recent) {
                     self.record = Some(earlier);
                     self.lossy = true;
-                    self.revoked.clear();
+                    let now = self.now;
+                    self.revocations.retain(|entry| now < entry.until);
+                    let lost = self.revocations.clone();
+                    let (answer, _) = self.decide(|record, context| put_back(record, &lost, context));
+                    assert_eq!(answer, Ok(()));
                 }
             }
             Step::Refresh { .. } | Step::Revoke { .. } => {}
@@ -246,8 +264,6 @@ impl World {
 
     fn acknowledge(&mut self, ended: &[SessionId]) {
         self.revoked.extend(ended);
-        // What was revoked can't be lost again by rolling back to before it.
-        self.before_last_write = None;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod fact;
 pub mod ids;
 pub mod open_session;
 pub mod policy;
+pub mod put_back;
 pub mod refresh;
 pub mod refusal;
 pub mod revocation;

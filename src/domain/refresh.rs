@@ -201,7 +201,7 @@ fn end(
 ) -> Decision<Grant> {
     let mut facts = Vec::new();
     let mut record = record.clone();
-    record.end_where(&mut facts, |other| (other.id == session.id).then_some(reason));
     record.advance(now, context.cut_off, &mut facts);
+    record.end_where(&mut facts, |other| (other.id == session.id).then_some(reason));
     Decision { answer: Err(refusal), record: Some(record), facts }
 }

@@ -36,6 +36,15 @@ pub struct RevocationEntry {
     pub until: Timestamp,
 }
 
+/// Whose record an entry was committed with: where to end again what it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// In which realm.
+    pub realm: RealmName,
+    /// `None`: the realm's own, for what ends a client's tokens or all.
+    pub subject: Option<SubjectKey>,
+}
+
 /// A place in one partition's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -92,6 +101,13 @@ impl Revision {
     }
 }
 
+/// Of positions in different partitions.
+impl FromIterator<Position> for Revision {
+    fn from_iter<I: IntoIterator<Item = Position>>(positions: I) -> Self {
+        Self(positions.into_iter().collect())
+    }
+}
+
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(self.0.len() * POSITION_BYTES);
@@ -120,6 +136,18 @@ pub enum LogUpdate {
         position: Position,
         /// What it ends.
         entry: RevocationEntry,
+    },
+    /// Entries that were in the log and are not any more though they still matter, as after a failover
+    /// to a replica that lagged. They are in force where they were told, but the records that they
+    /// were committed with are of before, and whoever starts now never hears of them.
+    Lost {
+        /// Each with its owner.
+        entries: Vec<(Owner, RevocationEntry)>,
+    },
+    /// Everything that the log held at this time has been told.
+    Confirmed {
+        /// By the clock of this instance.
+        at: Timestamp,
     },
 }
 

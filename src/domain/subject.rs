@@ -132,18 +132,20 @@ impl SubjectRecord {
         self.sessions.iter_mut().find(|session| session.id == id)
     }
 
-    /// Ends the sessions that `ends` names a reason for.
+    /// Ends the sessions that `ends` names a reason for, after `advance`.
     pub(super) fn end_where(&mut self, facts: &mut Vec<Fact>, mut ends: impl FnMut(&Session) -> Option<EndReason>) {
-        let (ended, keep_until) = (&mut self.ended, &mut self.keep_until);
+        let (ended, keep_until, now) = (&mut self.ended, &mut self.keep_until, self.changed);
         self.sessions.retain(|session| {
             let Some(reason) = ends(session) else { return true };
             if ended.len() == REMEMBERED_ENDS {
                 ended.pop_front();
             }
             ended.push_back(EndedSession { id: session.id, reason });
+            // An entry that is over at once would say nothing of a session whose end a store lost.
+            let access_until = session.access_until.max(now);
             // Its client comes back while it believes its access token good, and is told why.
-            *keep_until = (*keep_until).max(session.access_until + ENTRY_SLACK);
-            facts.push(Fact::SessionEnded { session: session.id, reason, access_until: session.access_until });
+            *keep_until = (*keep_until).max(access_until + ENTRY_SLACK);
+            facts.push(Fact::SessionEnded { session: session.id, reason, access_until });
             false
         });
     }

@@ -1,6 +1,7 @@
 //! What a peer may ask of the server, whatever it calls: how large a request, for how long, and how
 //! many at a time. Looks at a method's name and at sizes, never into a message.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+use prost_reflect::DescriptorPool;
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
@@ -17,6 +19,10 @@ use tower::{Layer, Service};
 
 use crate::domain::policy::REQUEST_DEADLINE;
 
+use crate::listener::Peer;
+use crate::proto::FILE_DESCRIPTOR_SET;
+
+use super::answer::Answer;
 use super::status::{deadline_exceeded, overloaded, too_large};
 
 /// A token is at most 8 KiB, claims 4: nothing needs more.
@@ -34,11 +40,16 @@ const BATCHES_IN_FLIGHT: usize = 32;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
 
+/// A method that answers once and has no descriptor of ours.
+const EXT_AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
+
 /// Applies the limits to every call.
 #[derive(Debug, Clone)]
 pub struct Limits {
     in_flight: Arc<Semaphore>,
     batches: Arc<Semaphore>,
+    /// Paths of the methods that answer once. Only these have an end to wait for.
+    unary: Arc<HashSet<String>>,
     /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
 }
@@ -48,6 +59,7 @@ impl Default for Limits {
         Self {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)),
+            unary: Arc::new(unary()),
             deadline: REQUEST_DEADLINE,
         }
     }
@@ -94,15 +106,33 @@ where
         let Ok(place) = places.clone().try_acquire_owned() else {
             return refuse(overloaded());
         };
+        let is_unary = self.limits.unary.contains(request.uri().path());
+        let peer = request.extensions().get::<Peer>().cloned();
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
         let answering =
             self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
+        // Runs from here on: tonic keeps the same deadline by a timer of its own, made after this one,
+        // and would answer CANCELLED.
+        let answering = tokio::time::timeout(deadline, answering);
         Box::pin(async move {
-            let answer = tokio::time::timeout(deadline, answering).await;
-            drop(place);
-            answer.unwrap_or_else(|_| Ok(deadline_exceeded().into_http()))
+            match answering.await {
+                Err(_) => Ok(deadline_exceeded().into_http()),
+                Ok(Ok(answer)) if is_unary && !answer.body().is_end_stream() => {
+                    let untaken = peer.map(|peer| peer.has_to_take());
+                    Ok(answer.map(|body| Body::new(Answer::new(body, place, untaken))))
+                }
+                Ok(answer) => answer,
+            }
         })
     }
+}
+
+fn unary() -> HashSet<String> {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
+    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let unary = methods.filter(|method| !method.is_client_streaming() && !method.is_server_streaming());
+    let own = unary.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
+    own.chain([EXT_AUTHZ.to_owned()]).collect()
 }
 
 fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {
@@ -178,22 +208,65 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
+    fn call(path: &str) -> Request<Body> {
+        Request::builder().uri(path).body(Body::empty()).expect("a request")
+    }
+
+    fn code(response: &Response<Body>) -> Option<&str> {
+        response.headers().get("grpc-status").map(|code| code.to_str().expect("text"))
+    }
+
+    fn one_at_a_time() -> Limits {
         let one = || Arc::new(Semaphore::new(1));
-        let limits = Limits { in_flight: one(), batches: one(), deadline: Duration::from_millis(20) };
-        let slow = tower::service_fn(|_: Request<Body>| async {
-            std::future::pending::<()>().await;
-            Ok(Response::new(Body::empty()))
-        });
-        let mut service = limits.layer(slow);
-        let call = |path: &str| Request::builder().uri(path).body(Body::empty()).expect("a request");
-        let code = |response: Response<Body>| response.headers()["grpc-status"].to_str().expect("text").to_owned();
+        let unary = Arc::new(HashSet::from(["/a.B/C".to_owned()]));
+        Limits { in_flight: one(), batches: one(), unary, deadline: Duration::from_millis(20) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_beyond_the_limit_are_refused_and_probes_are_not() {
+        let mut service = one_at_a_time().layer(tower::service_fn(|_| std::future::pending()));
         let first = service.call(call("/a.B/C"));
-        assert_eq!(code(service.call(call("/a.B/C")).await.expect("answers")), "8", "RESOURCE_EXHAUSTED");
+        let second = service.call(call("/a.B/C")).await.expect("answers");
+        assert_eq!(code(&second), Some("8"), "RESOURCE_EXHAUSTED");
         let probe = service.call(call("/grpc.health.v1.Health/Check"));
-        assert!(tokio::time::timeout(Duration::from_millis(1), probe).await.is_err(), "passed on");
-        assert_eq!(code(first.await.expect("answers")), "4", "DEADLINE_EXCEEDED");
-        assert_eq!(code(service.call(call("/a.B/C")).await.expect("answers")), "4", "its place is free again");
+        assert!(tokio::time::timeout(Duration::from_secs(1), probe).await.is_err(), "passed on");
+        assert_eq!(code(&first.await.expect("answers")), Some("4"), "DEADLINE_EXCEEDED");
+        let third = service.call(call("/a.B/C")).await.expect("answers");
+        assert_eq!(code(&third), Some("4"), "its place is free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_runs_from_the_moment_at_which_the_call_arrives() {
+        let mut service = one_at_a_time().layer(tower::service_fn(|_| std::future::pending()));
+        let first = service.call(call("/a.B/C"));
+        tokio::time::advance(Duration::from_millis(21)).await;
+        let answer = tokio::time::timeout(Duration::ZERO, first).await.expect("at once").expect("answers");
+        assert_eq!(code(&answer), Some("4"), "DEADLINE_EXCEEDED");
+    }
+
+    #[tokio::test]
+    async fn an_answer_keeps_its_place_until_it_is_taken() {
+        let answer = |_| async { Ok(Response::new(Body::new("x".repeat(40_000)))) };
+        let mut service = one_at_a_time().layer(tower::service_fn(answer));
+        let mut first = service.call(call("/a.B/C")).await.expect("answers");
+        let second = service.call(call("/a.B/C")).await.expect("answers");
+        assert_eq!(code(&second), Some("8"), "RESOURCE_EXHAUSTED");
+        let mut pieces = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|context| Pin::new(first.body_mut()).poll_frame(context)).await {
+            pieces.push(frame.expect("a frame").into_data().expect("data").len());
+        }
+        assert_eq!(pieces, [16_384, 16_384, 7_232]);
+        drop(first);
+        for _ in 0..2 {
+            let stream = service.call(call("/a.B/Watch")).await.expect("answers");
+            assert_eq!(code(&stream), None, "a stream has no end to wait for");
+        }
+    }
+
+    #[test]
+    fn what_is_unary_is_read_from_the_descriptors() {
+        let unary = unary();
+        assert!(BATCHES.iter().all(|batch| unary.contains(*batch)));
+        assert!(!unary.contains("/token_authority.v1.TokenService/WatchRevocations"));
     }
 }

@@ -2,6 +2,7 @@
 
 use tonic::{Request, Status};
 
+mod answer;
 mod ext_authz;
 pub mod limits;
 mod session_service;

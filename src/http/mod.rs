@@ -22,6 +22,7 @@ mod introspect;
 mod metrics;
 mod names;
 mod revoke;
+mod serve;
 mod token;
 
 use crate::authority::{Authority, Error};
@@ -30,6 +31,7 @@ use crate::health::Readiness;
 
 use error::HttpError;
 use metrics::RequestMeter;
+pub use serve::serve;
 
 /// The largest form: two tokens of 8 KiB, encoded, fit.
 const MAX_FORM_BYTES: usize = 32 << 10;

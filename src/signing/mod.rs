@@ -114,9 +114,10 @@ impl Signer {
         }
         let (sender, receiver) = oneshot::channel();
         self.pool.run(Box::new(move || {
-            if !sender.is_closed() {
-                let _ = sender.send(jwt::sign(&key, unsigned));
-            }
+            let signed = (!sender.is_closed()).then(|| jwt::sign(&key, unsigned));
+            Box::new(move || {
+                let _ = signed.map(|signed| sender.send(signed));
+            })
         }))?;
         Ok(Pending(State::InPool(receiver)))
     }

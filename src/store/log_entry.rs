@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use prost::Message as _;
 
 use crate::domain::ids::{ClientId, KeyId, RealmName, SessionId, SubjectKey};
-use crate::domain::revocation::{RevocationEntry, RevocationScope};
+use crate::domain::revocation::{Owner, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
 const FORMAT: u8 = 1;
@@ -23,6 +23,8 @@ pub struct LogEntry {
     pub previous_number: u64,
     /// The tag of the entry before; 0 at the start of the log.
     pub previous_tag: u32,
+    /// Whose record it was committed with; `None` in a log that never goes back.
+    pub owner: Option<Owner>,
     /// What it ends, and until when it matters.
     pub entry: RevocationEntry,
 }
@@ -46,6 +48,8 @@ impl LogEntry {
             previous_tag: self.previous_tag,
             until_millis: self.entry.until.millis(),
             scope: Some(Scope::from(&self.entry.scope)),
+            realm: self.owner.as_ref().map(|owner| owner.realm.to_string()).unwrap_or_default(),
+            subject: self.owner.as_ref().and_then(|owner| owner.subject).map(|key| key.0.to_vec()).unwrap_or_default(),
         };
         let body = row.encode_to_vec();
         let mut bytes = Vec::with_capacity(1 + CHECKSUM_BYTES + body.len());
@@ -68,7 +72,9 @@ impl LogEntry {
         }
         let row = Row::decode(body).map_err(|_| damaged("is no entry"))?;
         let scope = row.scope.as_ref().and_then(Scope::to_domain);
+        let owner = row.owner().ok_or(damaged("belongs to nobody that this version knows"))?;
         Ok(Self {
+            owner,
             tag: row.tag,
             previous_number: row.previous_number,
             previous_tag: row.previous_tag,
@@ -102,6 +108,25 @@ struct Row {
     until_millis: i64,
     #[prost(oneof = "Scope", tags = "5, 6, 7, 8, 9, 10, 11")]
     scope: Option<Scope>,
+    /// Empty: no owner is named.
+    #[prost(string, tag = "12")]
+    realm: String,
+    /// Empty: the realm itself.
+    #[prost(bytes = "vec", tag = "13")]
+    subject: Vec<u8>,
+}
+
+impl Row {
+    fn owner(&self) -> Option<Option<Owner>> {
+        if self.realm.is_empty() {
+            return Some(None);
+        }
+        let subject = match self.subject.as_slice() {
+            [] => None,
+            key => Some(SubjectKey(key.try_into().ok()?)),
+        };
+        Some(Some(Owner { realm: RealmName::parse(&self.realm).ok()?, subject }))
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -198,15 +223,20 @@ mod tests {
     }
 
     fn entry(scope: RevocationScope) -> LogEntry {
+        let owner = Owner { realm: RealmName::parse("web").expect("a realm"), subject: Some(SubjectKey([9; 16])) };
         let entry = RevocationEntry { scope, until: Timestamp::from_millis(1_760_000_000_000) };
-        LogEntry { tag: 5, previous_number: 41, previous_tag: 6, entry }
+        LogEntry { tag: 5, previous_number: 41, previous_tag: 6, owner: Some(owner), entry }
     }
 
     #[test]
     fn every_scope_survives_its_encoding() {
         for scope in one_of_each() {
             let entry = entry(scope);
-            assert_eq!(LogEntry::decode(42, &entry.encode(42)), Ok(entry));
+            let owner = |subject| entry.owner.clone().map(|owner| Owner { subject, ..owner });
+            for owner in [owner(Some(SubjectKey([9; 16]))), owner(None), None] {
+                let entry = LogEntry { owner, ..entry.clone() };
+                assert_eq!(LogEntry::decode(42, &entry.encode(42)), Ok(entry));
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::authority::ports::{Commit, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::domain::revocation::Revision;
 
 /// From a read in memory to the deadline of a call.
 const BUCKETS: [f64; 11] = [0.00005, 0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
@@ -74,6 +75,13 @@ impl Store for ObservedStore {
             Err(error) => failure(error),
         };
         self.note("commit", outcome, started);
+        answer
+    }
+
+    async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
+        let started = Instant::now();
+        let answer = self.inner.proof(key).await;
+        self.note("proof", answer.as_ref().map_or_else(failure, |_| "ok"), started);
         answer
     }
 

@@ -16,6 +16,7 @@ use super::vault::{Keyring, VaultError};
 use crate::authority::ports::{
     Commit, Entropy, LogUpdate, Outcome, RecordKey, RecordKind, Store, StoreError, Stored, Version,
 };
+use crate::domain::revocation::Revision;
 
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 5;
@@ -120,6 +121,10 @@ impl Store for SealedStore {
             revocations: commit.revocations.clone(),
         };
         self.inner.commit(&sealed).await
+    }
+
+    async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
+        self.inner.proof(key).await
     }
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {

@@ -106,17 +106,26 @@ pub struct KeyConflict(pub KeyId);
 
 /// Every key that a token may be signed with, by `kid`.
 #[derive(Debug, Default)]
-pub struct KeySet(RwLock<HashMap<KeyId, Arc<VerifyKey>>>);
+pub struct KeySet(RwLock<Keys>);
+
+#[derive(Debug, Default)]
+struct Keys {
+    by_kid: HashMap<KeyId, Arc<VerifyKey>>,
+    /// One of each realm and algorithm that has any.
+    stand_ins: HashMap<(RealmName, Algorithm), Arc<VerifyKey>>,
+}
 
 impl KeySet {
     /// Adds a key. Adding it again changes nothing.
     pub fn install(&self, key: VerifyKey) -> Result<(), KeyConflict> {
         let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        match keys.get(&key.kid) {
+        match keys.by_kid.get(&key.kid) {
             Some(known) if known.realm == key.realm && known.algorithm == key.algorithm => Ok(()),
             Some(_) => Err(KeyConflict(key.kid)),
             None => {
-                keys.insert(key.kid.clone(), Arc::new(key));
+                let key = Arc::new(key);
+                keys.stand_ins.insert((key.realm.clone(), key.algorithm), Arc::clone(&key));
+                keys.by_kid.insert(key.kid.clone(), key);
                 Ok(())
             }
         }
@@ -124,18 +133,32 @@ impl KeySet {
 
     /// Forgets a key: its tokens are refused from now on, cached or not.
     pub fn remove(&self, kid: &KeyId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(kid);
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(removed) = keys.by_kid.remove(kid) else { return };
+        let of_its_kind = |key: &&Arc<VerifyKey>| (&key.realm, key.algorithm) == (&removed.realm, removed.algorithm);
+        let next = keys.by_kid.values().find(of_its_kind).cloned();
+        let kind = (removed.realm.clone(), removed.algorithm);
+        match next {
+            Some(next) => keys.stand_ins.insert(kind, next),
+            None => keys.stand_ins.remove(&kind),
+        };
     }
 
     /// The key of that name.
     pub fn key(&self, kid: &KeyId) -> Option<Arc<VerifyKey>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(kid).cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_kid.get(kid).cloned()
+    }
+
+    /// Some key of the realm and algorithm, if there is one.
+    pub(super) fn stand_in(&self, realm: &RealmName, algorithm: Algorithm) -> Option<Arc<VerifyKey>> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.stand_ins.get(&(realm.clone(), algorithm)).cloned()
     }
 
     /// A realm's keys in the order of a JWKS: RSA first, and always the same.
     pub fn of_realm(&self, realm: &RealmName) -> Vec<Arc<VerifyKey>> {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut keys: Vec<_> = keys.values().filter(|key| key.realm == *realm).cloned().collect();
+        let mut keys: Vec<_> = keys.by_kid.values().filter(|key| key.realm == *realm).cloned().collect();
         keys.sort_by(|a, b| (a.algorithm, &a.kid).cmp(&(b.algorithm, &b.kid)));
         keys
     }
@@ -180,6 +203,24 @@ mod tests {
         assert!(keys.of_realm(&realm("b")).is_empty());
         keys.remove(key().kid());
         assert!(keys.key(key().kid()).is_none());
+    }
+
+    #[test]
+    fn a_stand_in_is_of_its_realm_and_algorithm_as_long_as_there_is_one() {
+        let keys = KeySet::default();
+        let key = |seed: u8| VerifyKey::secret(realm("a"), &[seed; 32]).expect("a key");
+        let kid = || keys.stand_in(&realm("a"), Algorithm::Hs256).map(|key| key.kid().clone());
+        assert_eq!(kid(), None);
+        for seed in [1, 2] {
+            keys.install(key(seed)).expect("new");
+        }
+        assert_eq!(kid().as_ref(), Some(key(2).kid()));
+        assert!(keys.stand_in(&realm("b"), Algorithm::Hs256).is_none());
+        assert!(keys.stand_in(&realm("a"), Algorithm::Rs256).is_none());
+        keys.remove(key(2).kid());
+        assert_eq!(kid().as_ref(), Some(key(1).kid()));
+        keys.remove(key(1).kid());
+        assert_eq!(kid(), None);
     }
 
     #[test]

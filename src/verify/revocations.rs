@@ -4,14 +4,16 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::token::VerifiedToken;
 use super::uniform::{Build, Uniform};
-use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId};
+use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId, SubjectKey};
 use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
@@ -32,6 +34,10 @@ impl Until {
 
     fn is_over(self, now: Timestamp) -> bool {
         i64::from(self.0) < now.seconds()
+    }
+
+    fn of(self, scope: RevocationScope) -> RevocationEntry {
+        RevocationEntry { scope, until: Timestamp::from_seconds(i64::from(self.0)) }
     }
 }
 
@@ -57,12 +63,41 @@ struct Shard {
     subject_epochs: HashMap<Random, Epoch, Build>,
 }
 
+impl Shard {
+    fn entries(&self) -> impl Iterator<Item = RevocationEntry> + '_ {
+        let tokens = self.tokens.iter().map(|(id, until)| until.of(RevocationScope::Token(id.0)));
+        let sessions = self.sessions.iter().map(|(id, until)| until.of(RevocationScope::Session(SessionId(id.0))));
+        let of_sessions = self.session_epochs.iter();
+        let of_sessions =
+            of_sessions.map(|(id, epoch)| epoch.until.of(RevocationScope::SessionEpoch(SessionId(id.0), epoch.below)));
+        let of_subjects = self.subject_epochs.iter();
+        let of_subjects =
+            of_subjects.map(|(id, epoch)| epoch.until.of(RevocationScope::SubjectEpoch(SubjectKey(id.0), epoch.below)));
+        tokens.chain(sessions).chain(of_sessions).chain(of_subjects)
+    }
+}
+
 /// Entries about many tokens: few, and usually none.
 #[derive(Debug, Default)]
 struct Wide {
     keys: HashMap<KeyId, Until>,
     clients: HashMap<RealmName, HashMap<ClientId, CutOff>>,
     realms: HashMap<RealmName, CutOff>,
+}
+
+impl Wide {
+    fn entries(&self) -> impl Iterator<Item = RevocationEntry> + '_ {
+        let keys = self.keys.iter().map(|(kid, until)| until.of(RevocationScope::Key(kid.clone())));
+        let clients = self.clients.iter().flat_map(|(realm, clients)| {
+            let one = |(client, cut_off): (&ClientId, &CutOff)| {
+                cut_off.until.of(RevocationScope::Client(realm.clone(), client.clone(), cut_off.at))
+            };
+            clients.iter().map(one)
+        });
+        let realms = self.realms.iter();
+        let realms = realms.map(|(realm, cut_off)| cut_off.until.of(RevocationScope::Realm(realm.clone(), cut_off.at)));
+        keys.chain(clients).chain(realms)
+    }
 }
 
 /// The revocations that a verifier asks.
@@ -75,6 +110,12 @@ pub struct RevocationIndex {
     /// How far each partition's log has been applied; `None` before its first snapshot.
     heads: RwLock<Box<[Option<Position>]>>,
     progress: watch::Sender<()>,
+    /// Whatever was revoked up to this time, in milliseconds, is in.
+    as_of: AtomicI64,
+    born: Instant,
+    /// When that was heard, in milliseconds since `born`. By the steady clock: a wall clock that is set
+    /// makes no knowledge older.
+    heard: AtomicU64,
 }
 
 impl RevocationIndex {
@@ -86,6 +127,9 @@ impl RevocationIndex {
             any_wide: AtomicBool::new(false),
             heads: RwLock::new(vec![None; usize::from(partitions)].into()),
             progress: watch::Sender::new(()),
+            as_of: AtomicI64::new(i64::MIN),
+            born: Instant::now(),
+            heard: AtomicU64::new(0),
         }
     }
 
@@ -97,6 +141,12 @@ impl RevocationIndex {
                 // Not the later of the two: after a failover the log really is back at `head`, and
                 // what follows there has smaller numbers than what was lost.
                 self.advance(*head, |_| Some(*head));
+            }
+            // In force already, since they were told.
+            LogUpdate::Lost { .. } => {}
+            LogUpdate::Confirmed { at } => {
+                self.as_of.fetch_max(at.millis(), Ordering::Release);
+                self.heard.fetch_max(self.age(), Ordering::Release);
             }
             LogUpdate::Entry { position, entry } => {
                 self.insert(entry);
@@ -145,6 +195,15 @@ impl RevocationIndex {
         of_client.into_iter().chain(wide.realms.get(realm)).map(|cut_off| cut_off.at).max()
     }
 
+    /// One part of everything that it holds, so that no part keeps others waiting for long; `None` after
+    /// the last.
+    pub fn part(&self, number: usize) -> Option<Vec<RevocationEntry>> {
+        match number.checked_sub(1) {
+            None => Some(read(&self.wide).entries().collect()),
+            Some(shard) => Some(read(self.shards.get(shard)?).entries().collect()),
+        }
+    }
+
     /// How many partitions the log has.
     pub fn partitions(&self) -> usize {
         read(&self.heads).len()
@@ -153,6 +212,17 @@ impl RevocationIndex {
     /// Whether every partition's log has been read once. Before that, silence proves nothing.
     pub fn is_complete(&self) -> bool {
         read(&self.heads).iter().all(Option::is_some)
+    }
+
+    /// Whatever was revoked up to this time is in; `None` before that was confirmed once.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        let as_of = self.as_of.load(Ordering::Acquire);
+        (as_of != i64::MIN).then(|| Timestamp::from_millis(as_of))
+    }
+
+    /// How long ago it was confirmed that nothing is missing, or this index was made.
+    pub fn staleness(&self) -> Duration {
+        Duration::from_millis(self.age().saturating_sub(self.heard.load(Ordering::Acquire)))
     }
 
     /// Whether everything up to the revision has been applied.
@@ -177,11 +247,7 @@ impl RevocationIndex {
 
     /// How far the logs have been applied.
     pub fn revision(&self) -> Revision {
-        let mut revision = Revision::default();
-        for head in read(&self.heads).iter().flatten() {
-            revision.merge(&Revision::at(*head));
-        }
-        revision
+        read(&self.heads).iter().flatten().copied().collect()
     }
 
     /// Forgets what only expired tokens could meet.
@@ -246,6 +312,11 @@ impl RevocationIndex {
                 self.add_wide(|wide| defer(&mut wide.realms, realm.clone(), CutOff { at: *at, until }));
             }
         }
+    }
+
+    /// In milliseconds.
+    fn age(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn add_wide(&self, add: impl FnOnce(&mut Wide)) {

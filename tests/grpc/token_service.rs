@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost_types::value::Kind;
 use token_authority::proto::v1;
 use tonic::Code;
@@ -72,7 +74,13 @@ async fn an_inactive_token_answers_nothing_else() {
     let inactive = v1::IntrospectTokenResponse::default();
     let (head, signature) = tokens.access_token.rsplit_once('.').expect("a JWS");
     let tampered = format!("{head}.A{}", &signature[1..]);
-    for token in ["x", "a.b.c", "tar_", &tampered, &"x".repeat(16_384), &tokens.refresh_token.to_uppercase()] {
+    let (header, rest) = tokens.access_token.split_once('.').expect("a JWS");
+    let header = String::from_utf8(URL_SAFE_NO_PAD.decode(header).expect("base64url")).expect("text");
+    let kid = header.split("\"kid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a kid");
+    let unknown = header.replace(kid, &kid.chars().rev().collect::<String>());
+    let unknown_key = format!("{}.{rest}", URL_SAFE_NO_PAD.encode(unknown));
+    let upper_case = tokens.refresh_token.to_uppercase();
+    for token in ["x", "a.b.c", "tar_", &tampered, &unknown_key, &"x".repeat(16_384), &upper_case] {
         assert_eq!(server.introspect(token).await, inactive, "{token}");
     }
     server.pass(Duration::from_secs(900));
@@ -80,6 +88,10 @@ async fn an_inactive_token_answers_nothing_else() {
     assert!(server.introspect(&tokens.refresh_token).await.active);
     server.revoke(&tokens.refresh_token).await;
     assert_eq!(server.introspect(&tokens.refresh_token).await, inactive, "revoked");
+    let tokens = server.login("ann", "phone").await;
+    assert!(server.introspect(&tokens.access_token).await.active);
+    server.revoke(&tokens.access_token).await;
+    assert_eq!(server.introspect(&tokens.access_token).await, inactive, "revoked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -242,6 +254,28 @@ async fn revocation_is_idempotent_and_ends_the_whole_session() {
     }
     for garbage in ["x", "a.b.c", "tar_AAAA"] {
         server.revoke(garbage).await;
+    }
+}
+
+/// RFC 7009, section 2.1, and RFC 7662, section 2.1: the hint only says where to look first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_hint_changes_nothing() {
+    let server = TestServer::start().await;
+    for hint in ["access_token", "refresh_token", "urn:something-else"] {
+        for by_access in [true, false] {
+            let tokens = server.login("ann", "phone").await;
+            let token = if by_access { &tokens.access_token } else { &tokens.refresh_token };
+            let (token, token_type_hint) = (token.clone(), hint.to_owned());
+            let request = v1::IntrospectTokenRequest { token: token.clone(), token_type_hint, ..Default::default() };
+            let answer = server.tokens.clone().introspect_token(request).await.expect("answers").into_inner();
+            assert!(answer.active, "{hint}");
+            assert_eq!(answer.token_kind() == v1::TokenKind::Access, by_access, "{hint}");
+
+            let request = v1::RevokeTokenRequest { token, token_type_hint: hint.to_owned(), ..Default::default() };
+            server.tokens.clone().revoke_token(request).await.expect("revokes");
+            assert!(!server.introspect(&tokens.access_token).await.active, "{hint}");
+            assert!(!server.introspect(&tokens.refresh_token).await.active, "{hint}");
+        }
     }
 }
 

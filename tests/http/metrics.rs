@@ -42,6 +42,7 @@ async fn what_happened_is_counted_once_and_nobody_is_named() {
     for present in [
         "store_operation_duration_seconds_count{operation=\"commit\",outcome=\"ok\"}",
         "signing_queue_waiting 0",
+        "revocation_log_staleness_seconds ",
         "server_ready 1",
     ] {
         assert!(answer.body.contains(present), "{present} in:\n{}", answer.body);

@@ -2,6 +2,7 @@
 //! reached it.
 
 use std::collections::BTreeMap;
+use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,9 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderValue};
 use axum::{Json, Router};
+use futures::StreamExt as _;
 use tempfile::TempDir;
+use token_authority::http::serve;
 use token_authority::proto::v1;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::test_server::TestServer;
 use crate::wire::{Answer, send};
@@ -44,7 +48,9 @@ impl Gateway {
 
         let service = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let service_port = service.local_addr().expect("an address").port();
-        tokio::spawn(async move { axum::serve(service, Router::new().fallback(echo)).await });
+        let connections = TcpListenerStream::new(service).filter_map(|connection| ready(connection.ok()));
+        let echoing = serve(connections, Router::new().fallback(echo), START, pending());
+        tokio::spawn(echoing);
         let gateway_port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("one").port();
 
         let directory = TempDir::new().expect("a directory");

@@ -2,13 +2,22 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
+mod connection_limits;
+mod deadlines;
 mod floods;
 mod forge;
 mod http_edge;
 mod layers;
+mod message_sizes;
 mod oracle;
+mod raw_client;
+mod refusal_time;
 mod requirements;
 mod requirements_table;
+mod scene;
+#[path = "../grpc/server_process.rs"]
+mod server_process;
+mod slow_peers;
 mod stale_cache;
 mod store_faults;
 mod vectors;

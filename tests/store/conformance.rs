@@ -32,6 +32,7 @@ cases![
     a_slow_follower_loses_nothing,
     of_many_committers_one_wins_each_version,
     revisions_grow,
+    proof_covers_what_was_committed_before,
     a_conflict_writes_no_entry,
     a_large_record_survives,
 ];
@@ -225,6 +226,17 @@ async fn revisions_grow(bench: &Bench) {
         assert!(now.number >= before.number + u64::from(with_entry), "{before:?} then {now:?}");
         before = now;
     }
+}
+
+async fn proof_covers_what_was_committed_before(bench: &Bench) {
+    let revocation = revoking(&fresh_key(), None, b"");
+    let committed = position(bench.store.commit(&revocation).await);
+    let proof = bench.store.proof(&revocation.key).await.expect("an answer");
+    let [proof] = proof.positions() else { panic!("{proof:?}") };
+    assert!(proof.partition == committed.partition && proof.number >= committed.number);
+    let mut follower = Follower::of(&*bench.store).await;
+    follower.reach(*proof).await;
+    assert!(follower.known.contains(&revocation.revocations[0]));
 }
 
 async fn a_conflict_writes_no_entry(bench: &Bench) {

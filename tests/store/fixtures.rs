@@ -233,6 +233,8 @@ impl Follower {
                 self.known.insert(entry);
                 position
             }
+            LogUpdate::Confirmed { .. } => return,
+            LogUpdate::Lost { entries } => panic!("nothing was lost: {entries:?}"),
         };
         self.heads.insert(head.partition, head);
     }

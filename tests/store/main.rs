@@ -11,6 +11,8 @@ mod power_cut;
 mod redis;
 mod redis_failover;
 mod redis_fleet;
+mod redis_proxy;
+mod redis_replicas;
 mod redis_server;
 mod sealed;
 
@@ -28,6 +30,8 @@ mod policy;
 mod server_process;
 #[path = "../grpc/session_service.rs"]
 mod session_service;
+#[path = "grpc/staleness.rs"]
+mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
 #[path = "../grpc/token_service.rs"]

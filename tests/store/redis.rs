@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures::future::{join, join_all};
 use token_authority::authority::ports::{Commit, LogUpdate, Outcome, RecordKey, Store, StoreError};
 use token_authority::domain::ids::SubjectKey;
+use token_authority::domain::revocation::Owner;
 use token_authority::store::redis::{OpenError, RedisStore, Safety, Topology};
 use token_authority::store::sealing::SealedStore;
 use token_authority::system::SystemClock;
+use tokio::sync::mpsc;
 
 use super::fixtures::{
     Follower, NOON, SeededEntropy, TurnedClock, commit, fresh, fresh_key, kek, open_redis, position, realm, revocation,
@@ -217,7 +219,7 @@ async fn entries_that_were_never_published_arrive_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_log_that_went_back_is_read_anew() {
+async fn a_log_that_went_back_is_read_anew_and_what_it_lost_is_told() {
     let server = RedisServer::start().await;
     let store = open(&server, &TurnedClock::at(NOON)).await;
     let key = RecordKey::subject(realm("web"), SubjectKey([7; 16]));
@@ -228,14 +230,29 @@ async fn a_log_that_went_back_is_read_anew() {
     let mut updates = store.follow().await.expect("a stream");
     let mut heads = Vec::new();
     while heads.len() < 256 {
-        let Some(LogUpdate::Snapshot { head, .. }) = updates.recv().await else { panic!("no snapshot") };
+        let LogUpdate::Snapshot { head, .. } = next_change(&mut updates).await else { panic!("no snapshot") };
         heads.push(head);
     }
     assert!(heads.contains(&late));
     // As after a failover to a replica that lacked the last write.
+    server.run(&["ZREMRANGEBYRANK", "t:{7}:log", "-1", "-1"]);
     server.run(&["SET", "t:{7}:head", &format!("{} {}", early.number, early.tag)]);
-    let update = tokio::time::timeout(Duration::from_secs(20), updates.recv()).await.expect("in time");
-    assert!(matches!(update, Some(LogUpdate::Snapshot { head, .. }) if head == early), "{update:?}");
+    let update = next_change(&mut updates).await;
+    assert!(matches!(update, LogUpdate::Snapshot { head, .. } if head == early), "{update:?}");
+    let owner = Owner { realm: realm("web"), subject: Some(SubjectKey([7; 16])) };
+    let entries = vec![(owner, second.revocations[0].clone())];
+    assert_eq!(next_change(&mut updates).await, LogUpdate::Lost { entries });
+}
+
+/// The next update that tells more than that nothing is missing.
+async fn next_change(updates: &mut mpsc::Receiver<LogUpdate>) -> LogUpdate {
+    loop {
+        let update = tokio::time::timeout(Duration::from_secs(20), updates.recv()).await;
+        match update.expect("in time").expect("an open stream") {
+            LogUpdate::Confirmed { .. } => {}
+            change => return change,
+        }
+    }
 }
 
 #[tokio::test]

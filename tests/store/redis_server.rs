@@ -86,6 +86,21 @@ impl RedisServer {
         self.child.wait().expect("the process can be waited for");
     }
 
+    /// Stops it as it stands, connections and all, until it is resumed.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        // The shell's own `kill`: a signal needs unsafe code in Rust, and `kill` may not be installed.
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
+        assert!(sent.expect("sh runs").success(), "SIG{name} was not sent");
+    }
+
     /// Starts it again on the same port and files.
     pub(crate) async fn restart(&mut self) {
         self.child = spawn(self.port, self.directory.path(), &self.options);

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::authority::ports::{LogUpdate, StoreError};
 use crate::domain::revocation::{Position, RevocationEntry};
+use crate::domain::time::Timestamp;
 
 use super::tables;
 
@@ -66,6 +67,15 @@ impl Followers {
         let mut following = self.lock();
         following.published = last.number;
         following.followers.retain_mut(|follower| follower.tell(appended));
+    }
+
+    /// Tells everybody who has been told everything that this is so. Only the thread that publishes may
+    /// call it.
+    pub(super) fn confirm(&self, at: Timestamp) {
+        for follower in self.lock().followers.iter().filter(|follower| !follower.lagging) {
+            // Whoever has no room now is told later.
+            let _ = follower.updates.try_send(LogUpdate::Confirmed { at });
+        }
     }
 
     /// Whether somebody waits for a snapshot.

@@ -8,6 +8,7 @@
 mod directory;
 mod engine_error;
 mod followers;
+mod queue;
 mod rehearsal;
 mod step;
 mod tables;
@@ -15,7 +16,6 @@ mod writer;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -25,12 +25,14 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::domain::revocation::Revision;
 
 pub use directory::OpenError;
 use directory::OwnDirectory;
 use engine_error::surviving_damage;
+use queue::{GATHER, PendingCommit, Queue, Refused};
 use tables::Layout;
-use writer::{Condition, Job, PendingCommit, Writer};
+use writer::{Condition, Writer};
 
 /// What the store may use.
 #[derive(Debug, Clone)]
@@ -54,7 +56,7 @@ pub struct EmbeddedStore {
     /// `None` once closed: another server may take the directory then.
     open: RwLock<Option<Open>>,
     condition: Arc<Condition>,
-    jobs: SyncSender<Job>,
+    queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     clock: Arc<dyn Clock>,
 }
@@ -115,20 +117,19 @@ impl EmbeddedStore {
         });
         let (database, head) = opened.unwrap_or_else(|error| Err(place.damaged(&error)))?;
         let condition = Arc::<Condition>::default();
-        let (jobs, queue) = sync_channel(limits.queued_commits);
+        let queue = Arc::new(Queue::new(limits.queued_commits, limits.batch, GATHER));
         let writer = Writer {
             database: database.clone(),
             condition: condition.clone(),
-            jobs: queue,
+            queue: queue.clone(),
             head,
             clock: clock.clone(),
             entropy,
-            max_batch: limits.batch.max(1),
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::Io { path: place.directory.clone(), source })?;
         let open = RwLock::new(Some(Open { database, _own: own }));
-        Ok(Self { open, condition, jobs, writer: Mutex::new(Some(thread)), clock })
+        Ok(Self { open, condition, queue, writer: Mutex::new(Some(thread)), clock })
     }
 
     /// Writes what waits, then stops: later calls are refused, and another server may open the
@@ -136,8 +137,7 @@ impl EmbeddedStore {
     pub fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
-            // Fails only if the writer has stopped by itself.
-            let _ = self.jobs.send(Job::Stop);
+            self.queue.close();
             let _ = writer.join();
             // The engine tidies up as it closes; in a damaged file that may fail, and changes nothing here.
             let _ = surviving_damage(|| self.open.write().unwrap_or_else(PoisonError::into_inner).take());
@@ -170,16 +170,20 @@ impl Store for EmbeddedStore {
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError> {
         self.condition.check()?;
         let (answer, answered) = oneshot::channel();
-        match self.jobs.try_send(Job::Commit(PendingCommit { commit: commit.clone(), answer })) {
+        match self.queue.push(PendingCommit { commit: commit.clone(), answer }) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(StoreError::Unavailable("queue full".into())),
-            Err(TrySendError::Disconnected(_)) => {
+            Err(Refused::Full) => return Err(StoreError::Unavailable("queue full".into())),
+            Err(Refused::Closed) => {
                 self.condition.check()?;
                 return Err(StoreError::Unavailable("the store is closed".into()));
             }
         }
         // The writer drops an answer only when it panics, which may be after the commit.
         answered.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown("the store's writer stopped".into())))
+    }
+
+    async fn proof(&self, _: &RecordKey) -> Result<Revision, StoreError> {
+        self.with_database(|database| Ok(Revision::at(tables::read_head(database)?.position())))
     }
 
     /// Reads the whole log first, on a blocking thread: half a second where there are a million entries.

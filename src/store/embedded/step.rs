@@ -108,6 +108,7 @@ impl<'txn> Step<'txn> {
             tag: head.tag,
             previous_number: self.head.number,
             previous_tag: self.head.tag,
+            owner: None,
             entry: entry.clone(),
         };
         self.log.insert(head.number, row.encode(head.number).as_slice())?;

@@ -1,17 +1,17 @@
 //! The one thread that writes: it takes the commits that wait, makes them durable together, tells
 //! the followers, then answers. Knows nothing of the tables' layout.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use redb::{Database, Durability};
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::authority::ports::{Clock, Commit, Entropy, Outcome, StoreError};
+use crate::authority::ports::{Clock, Entropy, Outcome, StoreError};
 
 use super::engine_error::EngineError;
 use super::followers::Followers;
+use super::queue::{PendingCommit, Queue, Taken};
 use super::step::{Step, Written};
 use super::tables::{self, Head};
 
@@ -20,18 +20,10 @@ use super::tables::{self, Head};
 const GARBAGE_PER_BATCH: usize = 512;
 /// How often an idle writer looks for garbage.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// How often followers are told that nothing is missing, at most.
+const CONFIRM_EVERY: Duration = Duration::from_millis(500);
 /// The same while there is more to do.
 const BUSY_TICK: Duration = Duration::from_millis(10);
-
-pub(super) enum Job {
-    Commit(PendingCommit),
-    Stop,
-}
-
-pub(super) struct PendingCommit {
-    pub(super) commit: Commit,
-    pub(super) answer: oneshot::Sender<Result<Outcome, StoreError>>,
-}
 
 /// What the writer shares with the store's callers.
 #[derive(Debug, Default)]
@@ -56,11 +48,10 @@ impl Condition {
 pub(super) struct Writer {
     pub(super) database: Arc<Database>,
     pub(super) condition: Arc<Condition>,
-    pub(super) jobs: Receiver<Job>,
+    pub(super) queue: Arc<Queue>,
     pub(super) head: Head,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
-    pub(super) max_batch: usize,
 }
 
 /// Where in a batch the engine failed.
@@ -79,15 +70,20 @@ impl<E: Into<EngineError>> From<E> for BatchError {
 
 impl Writer {
     pub(super) fn run(mut self) {
-        let _last_words = LastWords(self.condition.clone());
+        let _last_words = LastWords(self.condition.clone(), self.queue.clone());
         let mut tick = IDLE_TICK;
+        let mut confirmed = Instant::now();
         while self.condition.check().is_ok() {
-            match self.jobs.recv_timeout(tick) {
-                Ok(Job::Commit(first)) => self.serve(first),
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => self.clean(),
+            match self.queue.take(tick) {
+                Taken::Batch(batch) => self.serve(batch),
+                Taken::Idle => self.clean(),
+                Taken::Closed => break,
             }
             self.condition.followers.catch_up(&self.database);
+            if confirmed.elapsed() >= CONFIRM_EVERY {
+                self.condition.followers.confirm(self.clock.now());
+                confirmed = Instant::now();
+            }
             tick = self.next_tick();
         }
         self.condition.fail("the store is closed");
@@ -99,20 +95,7 @@ impl Writer {
         if garbage || self.condition.followers.any_lagging() { BUSY_TICK } else { IDLE_TICK }
     }
 
-    /// Commits whatever waits, the first one included.
-    fn serve(&mut self, first: PendingCommit) {
-        let mut stop = false;
-        let mut batch = vec![first];
-        while batch.len() < self.max_batch {
-            match self.jobs.try_recv() {
-                Ok(Job::Commit(next)) => batch.push(next),
-                Ok(Job::Stop) => {
-                    stop = true;
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
+    fn serve(&mut self, batch: Vec<PendingCommit>) {
         match self.write(&batch) {
             Ok(outcomes) => {
                 for (pending, outcome) in batch.into_iter().zip(outcomes) {
@@ -126,9 +109,6 @@ impl Writer {
                     let _ = pending.answer.send(Err(error.clone()));
                 }
             }
-        }
-        if stop {
-            self.condition.fail("the store is closed");
         }
     }
 
@@ -178,8 +158,8 @@ impl Writer {
     }
 
     fn refuse_the_rest(&self) {
-        while let Ok(job) = self.jobs.try_recv() {
-            if let (Job::Commit(pending), Err(refusal)) = (job, self.condition.check()) {
+        for pending in self.queue.abandon() {
+            if let Err(refusal) = self.condition.check() {
                 let _ = pending.answer.send(Err(refusal));
             }
         }
@@ -187,12 +167,13 @@ impl Writer {
 }
 
 /// Should the thread panic, the store says so instead of accepting what nobody will write.
-struct LastWords(Arc<Condition>);
+struct LastWords(Arc<Condition>, Arc<Queue>);
 
 impl Drop for LastWords {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.fail("the store's writer stopped, the server has to be started again");
+            self.1.abandon();
         }
     }
 }

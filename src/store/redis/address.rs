@@ -2,7 +2,8 @@
 //!
 //! `SCHEME://[USER[:PASSWORD]@]HOST[:PORT][,HOST[:PORT]…][/NAME][?KEY=VALUE&…]`. `NAME` is the database's
 //! number of a standalone server, the primary's name for Sentinels. `%XX` stands for a byte where a
-//! password has a character of the URL's own.
+//! password has a character of the URL's own. What is told of the Redis here, replicas among it, needs
+//! no key of the configuration: it means nothing to another store.
 
 use super::open_error::OpenError;
 
@@ -15,6 +16,22 @@ pub enum Topology {
     Sentinel,
     /// A Cluster, of which the URL names some nodes.
     Cluster,
+}
+
+/// How many replicas must have a commit before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait {
+    pub(super) replicas: u8,
+    pub(super) commits: Awaited,
+}
+
+/// For which commits replicas are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// Those that revoke something.
+    Revocations,
+    /// All.
+    Changes,
 }
 
 /// Where a Redis is and how to log in.
@@ -34,6 +51,9 @@ pub(super) struct Address {
     /// PEM file of the authorities to trust instead of the system's.
     pub(super) authorities: Option<String>,
     pub(super) prefix: String,
+    /// 0: none is waited for.
+    wait_replicas: u8,
+    wait_for: Option<Awaited>,
 }
 
 impl Address {
@@ -53,6 +73,8 @@ impl Address {
             sentinel_password: None,
             authorities: None,
             prefix: "ta".to_owned(),
+            wait_replicas: 0,
+            wait_for: None,
         };
         if let Some(login) = login {
             let (user, password) = login.split_once(':').unwrap_or((login, ""));
@@ -89,9 +111,12 @@ impl Address {
             "ca" => self.authorities = value,
             "db" if self.socket.is_some() => self.name = value,
             "prefix" => self.prefix = value.unwrap_or_default(),
+            "wait_replicas" => self.wait_replicas = replicas(value.as_deref())?,
+            "wait_for" => self.wait_for = Some(awaited(value.as_deref())?),
             _ => {
                 return Err(OpenError::Url(
-                    "parameters are prefix, ca, sentinel_user, sentinel_password, and db for a socket",
+                    "parameters are prefix, ca, sentinel_user, sentinel_password, wait_replicas, wait_for, and db for a \
+                     socket",
                 ));
             }
         }
@@ -114,6 +139,9 @@ impl Address {
                 Err(OpenError::Url("redis-sentinel:// needs the primary's name: redis-sentinel://HOST:PORT,…/NAME"))
             }
             Topology::Cluster if self.name.is_some() => Err(OpenError::Url("a Redis Cluster has no databases")),
+            _ if self.wait_replicas == 0 && self.wait_for.is_some() => {
+                Err(OpenError::Url("wait_for says nothing without wait_replicas"))
+            }
             _ => Ok(self),
         }
     }
@@ -124,6 +152,12 @@ impl Address {
             Topology::Standalone => self.name.as_deref().map(str::parse).transpose(),
             Topology::Sentinel | Topology::Cluster => Ok(None),
         }
+    }
+
+    /// Which commits wait for replicas; `None`: no commit does.
+    pub(super) fn wait(&self) -> Option<Wait> {
+        let commits = self.wait_for.unwrap_or(Awaited::Revocations);
+        (self.wait_replicas > 0).then_some(Wait { replicas: self.wait_replicas, commits })
     }
 
     /// For messages: the servers alone.
@@ -155,6 +189,19 @@ fn host_and_port(text: &str, default: u16) -> Result<(String, u16), OpenError> {
     }
     let port = port.map_or(Ok(default), |port| port.parse().map_err(|_| wrong()))?;
     Ok((host.to_owned(), port))
+}
+
+fn replicas(value: Option<&str>) -> Result<u8, OpenError> {
+    let number = value.and_then(|value| value.parse().ok());
+    number.ok_or(OpenError::Url("wait_replicas is a number of replicas, 0 for none"))
+}
+
+fn awaited(value: Option<&str>) -> Result<Awaited, OpenError> {
+    match value {
+        Some("revocations") => Ok(Awaited::Revocations),
+        Some("changes") => Ok(Awaited::Changes),
+        _ => Err(OpenError::Url("wait_for is revocations or changes")),
+    }
 }
 
 fn filled(text: &str) -> Result<Option<String>, OpenError> {
@@ -198,6 +245,10 @@ mod tests {
         assert_eq!((some.name.as_deref(), some.sentinel_password.as_deref()), (Some("main"), Some("s")));
         let socket = Address::parse(Standalone, "redis+unix:///run/redis.sock?db=2").expect("a URL");
         assert_eq!((socket.socket.as_deref(), socket.database()), (Some("/run/redis.sock"), Ok(Some(2))));
+        let wait = |query: &str| Address::parse(Cluster, &format!("redis-cluster://a{query}")).expect("a URL").wait();
+        assert_eq!((wait(""), wait("?wait_replicas=0")), (None, None));
+        assert_eq!(wait("?wait_replicas=2"), Some(Wait { replicas: 2, commits: Awaited::Revocations }));
+        assert_eq!(wait("?wait_for=changes&wait_replicas=1"), Some(Wait { replicas: 1, commits: Awaited::Changes }));
     }
 
     #[test]
@@ -209,6 +260,9 @@ mod tests {
             (Standalone, "redis://a?prefix="),
             (Standalone, "redis://a?prefix={1}"),
             (Standalone, "redis://a?secret=1"),
+            (Standalone, "redis://a?wait_replicas=some"),
+            (Standalone, "redis://a?wait_replicas=1&wait_for=luck"),
+            (Standalone, "redis://a?wait_for=changes"),
             (Standalone, "redis://%zz@a"),
             (Sentinel, "redis-sentinel://a"),
             (Cluster, "redis-cluster://a/1"),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fred::clients::{Client, SubscriberClient};
+use fred::clients::{Client, Pool, SubscriberClient};
 use fred::error::Error;
 use fred::interfaces::{ClientLike as _, ClusterInterface as _, PubsubInterface as _};
 use fred::rustls::pki_types::CertificateDer;
@@ -31,6 +31,8 @@ const REDIRECTIONS: u32 = 20;
 const REDIRECTION_PAUSE: Duration = Duration::from_millis(20);
 /// Milliseconds before the first attempt to reconnect, and at most.
 const RECONNECT: (u32, u32) = (50, 1000);
+/// Each answers one commit at a time that waits for replicas.
+const WAITING_CONNECTIONS: usize = 4;
 
 /// What the store holds open.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub(super) struct Connections {
     pub(super) commands: Client,
     /// A connection that listens can do nothing else.
     pub(super) subscriber: SubscriberClient,
+    /// Where the URL wants replicas to be waited for.
+    pub(super) waiting: Option<Pool>,
 }
 
 impl Connections {
@@ -47,9 +51,14 @@ impl Connections {
         let builder = builder(address)?;
         let commands = builder.build().map_err(|error| unreachable(&error))?;
         let subscriber = builder.build_subscriber_client().map_err(|error| unreachable(&error))?;
+        let waiting = address.wait().map(|_| builder.build_pool(WAITING_CONNECTIONS)).transpose();
+        let waiting = waiting.map_err(|error| unreachable(&error))?;
         // The driver would try for ever to find a primary that no Sentinel knows.
         let connected = async {
             commands.init().await?;
+            if let Some(waiting) = &waiting {
+                waiting.init().await?;
+            }
             subscriber.init().await
         };
         match tokio::time::timeout(3 * CONNECT_TIMEOUT, connected).await {
@@ -62,7 +71,7 @@ impl Connections {
         }
         // Subscribes again after each reconnection, for as long as the client lives.
         drop(subscriber.manage_subscriptions());
-        Ok(Self { commands, subscriber })
+        Ok(Self { commands, subscriber, waiting })
     }
 
     /// Where what is said of one server has to be asked of each; `None`: of the only one.
@@ -79,8 +88,11 @@ impl Connections {
     }
 
     pub(super) async fn close(&self) {
-        // Either fails only if there is no connection.
+        // Each fails only if there is no connection.
         let _ = self.subscriber.quit().await;
+        if let Some(waiting) = &self.waiting {
+            let _ = waiting.quit().await;
+        }
         let _ = self.commands.quit().await;
     }
 }
@@ -89,6 +101,12 @@ impl Connections {
 /// driver's own repetition would hide that.
 pub(super) fn once() -> Options {
     Options { max_attempts: Some(1), ..Options::default() }
+}
+
+/// For Redis, which takes no more than 64 bits in all of now and the time to live.
+pub(super) fn millis(duration: Duration) -> i64 {
+    const LONGEST: i64 = 1 << 52;
+    i64::try_from(duration.as_millis()).unwrap_or(LONGEST).min(LONGEST)
 }
 
 /// Sends again what a node of a Cluster refused, since its slot has moved or is about to: the driver

@@ -1,6 +1,8 @@
 //! One follower of the revocation log: entries as they are published, for speed, and every head once a
-//! second, for certainty. Whatever does not link up has its partition read anew.
+//! second, for certainty. Whatever does not link up has its partition read anew; what that lacks of what
+//! was there before is told as lost.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::SubscriberClient;
@@ -12,13 +14,14 @@ use tracing::warn;
 
 use super::layout::{Linked, decode_message};
 use super::log::{Log, bytes};
-use crate::authority::ports::{LogUpdate, StoreError};
+use super::recent::{Mark, Recent};
+use crate::authority::ports::{Clock, LogUpdate, StoreError};
 use crate::domain::revocation::Position;
 
 /// How often the heads are read; a lost publication is noticed within that.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// Updates that the one who follows may lag behind. It then holds this follower up, which reads
-/// anew what it missed meanwhile.
+/// Updates that the one who follows may lag behind: two of each partition at least. It then holds this
+/// follower up, which reads anew what it missed meanwhile.
 const CAPACITY: usize = 1024;
 
 pub(super) struct Follower {
@@ -26,6 +29,8 @@ pub(super) struct Follower {
     published: broadcast::Receiver<Message>,
     channel: String,
     updates: mpsc::Sender<LogUpdate>,
+    recent: Arc<Recent>,
+    clock: Arc<dyn Clock>,
     /// How far each partition has been told.
     told: Vec<Position>,
 }
@@ -39,16 +44,20 @@ impl Follower {
         log: Log,
         subscriber: &SubscriberClient,
         channel: String,
+        recent: Arc<Recent>,
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, mpsc::Receiver<LogUpdate>), StoreError> {
         let published = subscriber.message_rx();
         let (updates, receiver) = mpsc::channel(CAPACITY);
-        let mut told = Vec::new();
-        for (head, snapshot) in log.snapshots().await? {
-            told.push(head);
+        let mark = recent.mark();
+        let snapshots = log.snapshots().await?;
+        let mut follower = Self { log, published, channel, updates, recent, clock, told: Vec::new() };
+        for (head, entries) in snapshots {
+            follower.told.push(head);
             // There is room for all of them, and the receiver is here.
-            let _ = updates.try_send(snapshot);
+            let _ = follower.tell(mark, head, entries).await;
         }
-        Ok((Self { log, published, channel, updates, told }, receiver))
+        Ok((follower, receiver))
     }
 
     /// Follows until nobody wants it any more.
@@ -96,6 +105,7 @@ impl Follower {
         let Some(told) = self.told.get_mut(usize::from(linked.position.partition)) else { return Ok(Ok(())) };
         if *told == linked.previous {
             *told = linked.position;
+            self.recent.add(linked.position.partition, linked.owner, &linked.entry);
             let update = LogUpdate::Entry { position: linked.position, entry: linked.entry };
             return Ok(self.updates.send(update).await.map_err(|_| Gone));
         }
@@ -106,8 +116,10 @@ impl Follower {
         self.read_anew(linked.position.partition).await
     }
 
-    /// Reads every head, and each partition anew that stands elsewhere than it was told.
+    /// Reads every head, and each partition anew that stands elsewhere than it was told. What was in the
+    /// log when this began has then been told.
     async fn compare(&mut self) -> Result<Result<(), Gone>, StoreError> {
+        let at = self.clock.now();
         let before = self.told.clone();
         let heads = self.log.heads().await?;
         // What was published meanwhile explains most differences, at no cost.
@@ -128,12 +140,23 @@ impl Follower {
                 return Ok(Err(gone));
             }
         }
-        Ok(Ok(()))
+        Ok(self.updates.send(LogUpdate::Confirmed { at }).await.map_err(|_| Gone))
     }
 
     async fn read_anew(&mut self, partition: u16) -> Result<Result<(), Gone>, StoreError> {
-        let (head, snapshot) = self.log.snapshot(partition).await?;
+        let mark = self.recent.mark();
+        let (head, entries) = self.log.snapshot(partition).await?;
         self.told[usize::from(partition)] = head;
-        Ok(self.updates.send(snapshot).await.map_err(|_| Gone))
+        Ok(self.tell(mark, head, entries).await)
+    }
+
+    async fn tell(&self, mark: Mark, head: Position, log: Vec<Linked>) -> Result<(), Gone> {
+        let lost = self.recent.compare(mark, head.partition, &log, self.clock.now());
+        let entries = log.into_iter().map(|linked| linked.entry).collect();
+        self.updates.send(LogUpdate::Snapshot { head, entries }).await.map_err(|_| Gone)?;
+        if lost.is_empty() {
+            return Ok(());
+        }
+        self.updates.send(LogUpdate::Lost { entries: lost }).await.map_err(|_| Gone)
     }
 }

@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::authority::ports::{RecordKey, RecordKind, StoreError, Stored, Version};
-use crate::domain::revocation::{Position, RevocationEntry};
+use crate::domain::revocation::{Owner, Position, RevocationEntry};
 use crate::domain::time::Timestamp;
 use crate::store::log_entry::LogEntry;
 
@@ -112,8 +112,8 @@ pub(super) fn decode_record(bytes: &[u8], now: Timestamp) -> Result<Option<Store
 
 /// An entry's bytes as sent: its number is not known yet, so its checksum covers the tag instead,
 /// which `decode_entry` compares with the tag beside it.
-pub(super) fn encode_entry(tag: u32, entry: &RevocationEntry) -> Vec<u8> {
-    LogEntry { tag, previous_number: 0, previous_tag: 0, entry: entry.clone() }.encode(u64::from(tag))
+pub(super) fn encode_entry(tag: u32, owner: Option<Owner>, entry: &RevocationEntry) -> Vec<u8> {
+    LogEntry { tag, previous_number: 0, previous_tag: 0, owner, entry: entry.clone() }.encode(u64::from(tag))
 }
 
 /// An entry as it stands in a log.
@@ -122,6 +122,7 @@ pub(super) struct Linked {
     pub(super) position: Position,
     /// The entry before it.
     pub(super) previous: Position,
+    pub(super) owner: Option<Owner>,
     pub(super) entry: RevocationEntry,
 }
 
@@ -135,7 +136,8 @@ pub(super) fn decode_entry(partition: u16, bytes: &[u8]) -> Result<Linked, Store
     };
     let body = parts.next().ok_or_else(malformed)?;
     let entry = LogEntry::decode(tag, body).map_err(|problem| StoreError::Corrupt(problem.to_string().into()))?;
-    Ok(Linked { position: at(own, tag)?, previous: at(previous, previous_tag)?, entry: entry.entry })
+    let LogEntry { owner, entry, .. } = entry;
+    Ok(Linked { position: at(own, tag)?, previous: at(previous, previous_tag)?, owner, entry })
 }
 
 /// What was published: a partition and an entry.
@@ -187,14 +189,14 @@ mod tests {
     #[test]
     fn what_is_no_entry_is_damage_and_not_a_panic() {
         let entry = RevocationEntry { scope: RevocationScope::Token([7; 16]), until: Timestamp::from_seconds(9) };
-        let bytes = [b"12 5 11 4 ".as_slice(), &encode_entry(5, &entry)].concat();
+        let bytes = [b"12 5 11 4 ".as_slice(), &encode_entry(5, None, &entry)].concat();
         let linked = decode_entry(3, &bytes).expect("an entry");
         assert_eq!((linked.position.number, linked.position.tag, linked.previous.number), (12, 5, 11));
         assert_eq!(linked.entry, entry);
         for end in 0..bytes.len() {
             assert!(decode_entry(3, &bytes[..end]).is_err(), "{end}");
         }
-        let moved = [b"12 6 11 4 ".as_slice(), &encode_entry(5, &entry)].concat();
+        let moved = [b"12 6 11 4 ".as_slice(), &encode_entry(5, None, &entry)].concat();
         assert!(decode_entry(3, &moved).is_err());
         assert!(decode_message(&[b"256 ".as_slice(), &bytes].concat()).is_err());
         assert!(decode_message(&[b"255 ".as_slice(), &bytes].concat()).is_ok());

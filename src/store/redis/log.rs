@@ -10,9 +10,9 @@ use futures::future::try_join_all;
 
 use super::connect::following_slots;
 use super::fault;
-use super::layout::{Keys, PARTITIONS, decode_entry, decode_head};
+use super::layout::{Keys, Linked, PARTITIONS, decode_entry, decode_head};
 use super::script::Script;
-use crate::authority::ports::{LogUpdate, StoreError};
+use crate::authority::ports::StoreError;
 use crate::domain::revocation::Position;
 
 #[derive(Debug, Clone)]
@@ -27,8 +27,8 @@ impl Log {
         Self { client, keys, snapshot: Arc::new(Script::snapshot()) }
     }
 
-    /// A partition's entries up to its head.
-    pub(super) async fn snapshot(&self, partition: u16) -> Result<(Position, LogUpdate), StoreError> {
+    /// A partition's head and its entries.
+    pub(super) async fn snapshot(&self, partition: u16) -> Result<(Position, Vec<Linked>), StoreError> {
         let keys = vec![self.keys.head(partition), self.keys.log(partition)];
         let options = Options::default();
         let send = || self.snapshot.run(&self.client, &options, keys.clone(), Vec::new());
@@ -40,13 +40,13 @@ impl Log {
         let head = decode_head(partition, &bytes(head)?)?;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
-            entries.push(decode_entry(partition, &bytes(row)?)?.entry);
+            entries.push(decode_entry(partition, &bytes(row)?)?);
         }
-        Ok((head, LogUpdate::Snapshot { head, entries }))
+        Ok((head, entries))
     }
 
     /// Every partition's, in their order.
-    pub(super) async fn snapshots(&self) -> Result<Vec<(Position, LogUpdate)>, StoreError> {
+    pub(super) async fn snapshots(&self) -> Result<Vec<(Position, Vec<Linked>)>, StoreError> {
         try_join_all((0..PARTITIONS).map(|partition| self.snapshot(partition))).await
     }
 

@@ -12,6 +12,8 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
+mod recent;
+mod replicas;
 mod script;
 
 use std::fmt;
@@ -33,6 +35,8 @@ use connect::Connections;
 use follower::Follower;
 use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, encode_entry, encode_record, partition};
 use log::{Log, bytes};
+use recent::Recent;
+use replicas::Replicas;
 use script::Script;
 
 use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
@@ -56,7 +60,11 @@ pub struct RedisStore {
     connections: Connections,
     keys: Keys,
     log: Log,
+    recent: Arc<Recent>,
+    /// `None`: nobody waits for one.
+    replicas: Option<Replicas>,
     commit: Script,
+    confirm: Script,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
@@ -75,7 +83,11 @@ impl RedisStore {
         let connections = Connections::open(&address).await?;
         let keys = Keys::new(&address.prefix);
         let log = Log::new(connections.commands.clone(), keys.clone());
-        let store = Self { connections, keys, log, commit: Script::commit(), clock, entropy, tasks: Tasks::default() };
+        let waiting = connections.waiting.clone().zip(address.wait());
+        let replicas = waiting.map(|(connections, wait)| Replicas::new(connections, wait));
+        let (commit, confirm, tasks) = (Script::commit(), Script::confirm(), Tasks::default());
+        let recent = Arc::new(Recent::new());
+        let store = Self { connections, keys, log, recent, replicas, commit, confirm, clock, entropy, tasks };
         let opened = store.prepare(safety, &address).await;
         if opened.is_err() {
             store.close().await;
@@ -117,7 +129,7 @@ impl RedisStore {
 
     fn arguments(&self, commit: &Commit) -> Vec<Value> {
         let now = self.clock.now();
-        let ttl = |until: Timestamp| millis(until.since(now) + GARBAGE_SLACK);
+        let ttl = |until: Timestamp| connect::millis(until.since(now) + GARBAGE_SLACK);
         let log_ttl = commit.revocations.iter().map(|entry| ttl(entry.until)).max().unwrap_or(0);
         let mut arguments: Vec<Value> = vec![
             commit.id.0.as_slice().into(),
@@ -135,7 +147,7 @@ impl RedisStore {
             let tag = u32::from_be_bytes(tag);
             arguments.push(entry.until.millis().into());
             arguments.push(i64::from(tag).into());
-            arguments.push(encode_entry(tag, entry).as_slice().into());
+            arguments.push(encode_entry(tag, commit.key.owner(), entry).as_slice().into());
         }
         arguments
     }
@@ -145,15 +157,12 @@ impl RedisStore {
         let partition = partition(&commit.key);
         let keys = vec![self.keys.record(&commit.key), self.keys.log(partition), self.keys.head(partition)];
         let (arguments, once) = (self.arguments(commit), connect::once());
+        if let Some(replicas) = self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
+            return replicas.run(&self.commit, &keys, &arguments).await;
+        }
         let send = || self.commit.run(&self.connections.commands, &once, keys.clone(), arguments.clone());
         connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))
     }
-}
-
-/// For Redis, which takes no more than 64 bits in all of now and the time to live.
-fn millis(duration: Duration) -> i64 {
-    const LONGEST: i64 = 1 << 52;
-    i64::try_from(duration.as_millis()).unwrap_or(LONGEST).min(LONGEST)
 }
 
 #[async_trait]
@@ -171,15 +180,34 @@ impl Store for RedisStore {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError> {
-        match self.send(commit).await? {
-            Value::Null => Ok(Outcome::Conflict),
-            head => Ok(Outcome::Committed(Revision::at(decode_head(partition(&commit.key), &bytes(head)?)?))),
+        let partition = partition(&commit.key);
+        let head = match self.send(commit).await? {
+            Value::Null => return Ok(Outcome::Conflict),
+            head => decode_head(partition, &bytes(head)?)?,
+        };
+        // Answered from here on, whether it is ever told by the log or lost before.
+        for entry in &commit.revocations {
+            self.recent.add(partition, commit.key.owner(), entry);
         }
+        Ok(Outcome::Committed(Revision::at(head)))
+    }
+
+    async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
+        let partition = partition(key);
+        let head = match &self.replicas {
+            None => self.log.head(partition).await?,
+            Some(replicas) => {
+                let keys = [self.keys.head(partition), self.keys.log(partition)];
+                decode_head(partition, &bytes(replicas.run(&self.confirm, &keys, &[]).await?)?)?
+            }
+        };
+        Ok(Revision::at(head))
     }
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
-        let (log, channel) = (self.log.clone(), self.keys.channel());
-        let (follower, updates) = Follower::start(log, &self.connections.subscriber, channel).await?;
+        let (log, channel, subscriber) = (self.log.clone(), self.keys.channel(), &self.connections.subscriber);
+        let (recent, clock) = (self.recent.clone(), self.clock.clone());
+        let (follower, updates) = Follower::start(log, subscriber, channel, recent, clock).await?;
         self.tasks.spawn_until_stopped(follower.run());
         Ok(updates)
     }

@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use fred::clients::Client;
-use fred::error::Error;
+use fred::clients::{Client, Pipeline};
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike as _, LuaInterface as _};
-use fred::types::Value;
 use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, Value};
+use fred::util::redis_keyslot;
 
 /// One commit, whole or not at all. Redis undoes nothing that a script did before it failed, so all
 /// that can fail stands before the first write.
@@ -25,7 +26,12 @@ local version = ''
 if #row > 0 then
   if #row < 24 then return redis.error_reply('CORRUPT a record is shorter than its head') end
   version = string.sub(row, 1, 16)
-  if version == ARGV[1] then return head end
+  if version == ARGV[1] then
+    -- Done by an earlier try. Something is written all the same, so that a WAIT behind this one covers it.
+    redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '-inf')
+    redis.call('SET', KEYS[3], head)
+    return head
+  end
   local expiry = struct.unpack('>I8', string.sub(row, 17))
   if expiry ~= 0 and expiry <= tonumber(ARGV[3]) then version = '' end
 end
@@ -67,6 +73,17 @@ const SNAPSHOT: &str = r"
 return {redis.call('GET', KEYS[1]) or '0 0', redis.call('ZRANGE', KEYS[2], 0, -1)}
 ";
 
+/// A partition's head, written again as it is, so that a WAIT behind it covers all that came before.
+const CONFIRM: &str = r"
+-- KEYS head, log.
+local head = redis.call('GET', KEYS[1])
+if not head then return '0 0' end
+-- A full server takes no write but a removal first.
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '-inf')
+redis.call('SET', KEYS[1], head)
+return head
+";
+
 #[derive(Debug)]
 pub(super) struct Script {
     text: &'static str,
@@ -80,6 +97,10 @@ impl Script {
 
     pub(super) fn snapshot() -> Self {
         Self::new(SNAPSHOT)
+    }
+
+    pub(super) fn confirm() -> Self {
+        Self::new(CONFIRM)
     }
 
     fn new(text: &'static str) -> Self {
@@ -103,8 +124,45 @@ impl Script {
     ) -> Result<Value, Error> {
         let client = client.with_options(options);
         match client.evalsha(self.hash.as_str(), keys.clone(), arguments.clone()).await {
-            Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(self.text, keys, arguments).await,
+            Err(error) if unknown_script(&error) => client.eval(self.text, keys, arguments).await,
             other => other,
         }
     }
+
+    /// The same with a WAIT behind it on the same connection: what the script answered, and how many
+    /// replicas have all that it wrote. The one says nothing of the other.
+    pub(super) async fn run_and_wait(
+        &self,
+        client: &Client,
+        options: &Options,
+        keys: &[String],
+        arguments: &[Value],
+        wait: &[Value; 2],
+    ) -> Result<(Value, Result<Value, Error>), Error> {
+        let client = client.with_options(options);
+        let all = |text: &str| {
+            let (number, keys) = (Value::from(keys.len().to_string()), keys.iter().map(|key| key.as_str().into()));
+            [text.into(), number].into_iter().chain(keys).chain(arguments.iter().cloned()).collect::<Vec<Value>>()
+        };
+        // A Cluster's node is found by the slot, which WAIT would not have.
+        let slot = keys.first().map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
+        let send = async |command, text: &str| {
+            let pipeline = Pipeline::from(client.clone());
+            let command = CustomCommand::new_static(command, slot.clone(), false);
+            let _: Value = pipeline.custom(command, all(text)).await?;
+            let _: Value =
+                pipeline.custom(CustomCommand::new_static("WAIT", slot.clone(), false), wait.to_vec()).await?;
+            let mut answers = pipeline.try_all::<Value>().await.into_iter();
+            let nothing = || Err(Error::new(ErrorKind::Unknown, "no answer"));
+            Ok((answers.next().unwrap_or_else(nothing)?, answers.next().unwrap_or_else(nothing)))
+        };
+        match send("EVALSHA", &self.hash).await {
+            Err(error) if unknown_script(&error) => send("EVAL", self.text).await,
+            other => other,
+        }
+    }
+}
+
+fn unknown_script(error: &Error) -> bool {
+    error.details().starts_with("NOSCRIPT")
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use token_authority::authority::ports::{
     Commit, LogUpdate, Outcome, RecordKey, RecordKind, Store, StoreError, Stored, Version,
 };
+use token_authority::domain::revocation::Revision;
 use tokio::sync::{Semaphore, mpsc};
 
 /// What goes wrong with one call.
@@ -154,6 +155,16 @@ impl Store for FaultyStore {
             None => {}
         }
         self.apply(commit).await
+    }
+
+    async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
+        self.called(Call::Load);
+        match self.next() {
+            Some(Fault::Hang) => self.released.acquire().await.unwrap().forget(),
+            Some(Fault::Overtaken) | None => {}
+            Some(_) => return Err(StoreError::Unavailable("scripted".into())),
+        }
+        self.inner.proof(key).await
     }
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {

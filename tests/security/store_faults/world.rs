@@ -2,6 +2,7 @@
 //! the revocation log here: what an instance knows when it has answered must not depend on that.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Map;
 use token_authority::authority::authenticate_client::Clients;
@@ -113,7 +114,8 @@ impl World {
         let clients = Clients::new([(realm.policy.realm.clone(), vec![app()])]);
         let (realms, tasks) = (vec![realm], Tasks::default());
         let (kept, log) = (store.clone(), index.clone());
-        let parts = Parts { realms, store, tasks, signer, verifier, index, clock, entropy, clients };
+        let max_staleness = Duration::MAX;
+        let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
         Self { store: kept, index: log, authority: Arc::new(Authority::new(parts)) }
     }
 

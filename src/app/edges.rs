@@ -1,0 +1,100 @@
+//! The two edges, each over its listener's connections: what a call passes from the outside in.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use envoy_types::ext_authz::v3::pb::AuthorizationServer;
+use futures::FutureExt as _;
+use futures::stream::StreamExt as _;
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tonic::transport;
+use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
+use tonic_reflection::server::Error as ReflectionError;
+
+use crate::authority::Authority;
+use crate::config::Config;
+use crate::health::Readiness;
+use crate::listener::Listener;
+use crate::proto::v1::session_service_server::SessionServiceServer;
+use crate::proto::v1::token_service_server::TokenServiceServer;
+use crate::telemetry::call::Calls;
+use crate::telemetry::call_meter::CallMeter;
+use crate::{grpc, http, proto};
+
+use super::StartError;
+
+/// How long a connection is used before its client is asked for a new one.
+const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
+
+/// Serves gRPC until it is stopped.
+pub(super) fn grpc(
+    listener: Listener,
+    config: &Config,
+    authority: Arc<Authority>,
+    health: HealthServer<impl HealthService>,
+    calls: CallMeter,
+    stopped: watch::Receiver<bool>,
+) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
+    // A connection that lives is never still for the whole timeout.
+    let ping = config.connections.peer_timeout / 3;
+    let server = transport::Server::builder()
+        // Open by default; each a flood that was seen elsewhere.
+        .max_concurrent_streams(256)
+        .http2_max_header_list_size(16 * 1024)
+        .http2_max_pending_accept_reset_streams(Some(32))
+        .http2_max_local_error_reset_streams(Some(64))
+        .http2_keepalive_interval(Some(ping))
+        .http2_keepalive_timeout(Some(ping))
+        // Clients come back to another instance behind a balancer of connections.
+        .max_connection_age(CONNECTION_AGE)
+        // What a call passes, from the outside in. Traced first, so that refused calls are too.
+        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
+        .layer(grpc::limits::Limits::default())
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
+        .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
+        .add_service(
+            TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
+                .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
+        )
+        .add_service(
+            SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
+                .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
+        )
+        .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)));
+    let connections = listener.connections(config.connections).map(Ok::<_, Infallible>);
+    let serving = server.serve_with_incoming_shutdown(connections, until(stopped));
+    Ok(async move { serving.await.map_err(|error| error.to_string()) })
+}
+
+/// Serves HTTP until it is stopped.
+pub(super) fn http(
+    listener: Listener,
+    config: &Config,
+    authority: Arc<Authority>,
+    readiness: Readiness,
+    registry: Registry,
+    stopped: watch::Receiver<bool>,
+) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    let limits = config.connections;
+    let router = http::router(authority, readiness, registry);
+    let serving = http::serve(listener.connections(limits), router, limits.peer_timeout, until(stopped));
+    serving.map(Ok)
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn unbuilt(error: &ReflectionError) -> StartError {
+    StartError::Other(error.to_string())
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the server was dropped: stop too.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

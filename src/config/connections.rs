@@ -1,0 +1,36 @@
+//! How many connections a listener keeps open, and how long a peer may keep it waiting.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::document::Raw;
+use super::value;
+
+const MOST: RangeInclusive<usize> = 1..=1_000_000;
+const PEER_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// The same for each listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Open at a time.
+    pub most: usize,
+    /// How long a peer may be silent, or leave the head of a request unfinished.
+    pub peer_timeout: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        // Load balancers keep idle connections for 60 s, and fail the request that meets a closed one.
+        Self { most: 4_096, peer_timeout: Duration::from_secs(75) }
+    }
+}
+
+/// Parses how many.
+pub(super) fn most(raw: &Raw) -> Result<usize, String> {
+    value::integer(raw, &MOST)
+}
+
+/// Parses how long.
+pub(super) fn peer_timeout(raw: &Raw) -> Result<Duration, String> {
+    value::duration(raw, &PEER_TIMEOUT, Duration::from_secs(1))
+}

@@ -1,0 +1,141 @@
+//! Where peers connect: both edges accept here, within the same limits. Knows no protocol; what a
+//! connection carries is the edge's.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, Stream, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{debug, warn};
+
+use crate::config::{ConnectionLimits, Exposure};
+
+mod connection;
+
+pub use connection::{Connection, Peer, Untaken};
+
+/// How long nothing is accepted once the machine has no file handles or memory for it: asking again
+/// at once would only burn the processor that those who are connected need.
+const RECOVERY: Duration = Duration::from_millis(500);
+
+/// Why a listener can't listen: what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Beyond loopback anybody could issue tokens.
+    #[error(
+        "{field} = {address} is not a loopback address, and this version has no TLS and authenticates no caller: \
+         listen on 127.0.0.1, or pass --insecure if the network in front keeps strangers out"
+    )]
+    Exposed {
+        /// The field or flag.
+        field: &'static str,
+        /// What it says.
+        address: SocketAddr,
+    },
+    /// The port can't be had.
+    #[error(
+        "can't listen on {field} = {address}: {source}; stop what uses it, or choose another address with --{field}"
+    )]
+    Taken {
+        /// The field or flag.
+        field: &'static str,
+        /// What it says.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A bound port.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds the address of a field.
+    pub async fn bind(field: &'static str, address: SocketAddr, exposure: Exposure) -> Result<Self, ListenError> {
+        if exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
+            return Err(ListenError::Exposed { field, address });
+        }
+        let taken = |source| ListenError::Taken { field, address, source };
+        let socket = TcpListener::bind(address).await.map_err(taken)?;
+        let address = socket.local_addr().map_err(taken)?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it listens: with the port that was free, where any was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The connections, each once it is ready to be served. Whoever drops the stream closes the port.
+    pub fn connections(self, limits: ConnectionLimits) -> impl Stream<Item = Connection> + Send {
+        let door = Door { socket: self.socket, places: Arc::new(Semaphore::new(limits.most)), full: false };
+        stream::unfold(door, async |mut door| Some((door.accept().await, door)))
+            .map(move |accepted| establish(accepted, limits))
+            // One that takes its time keeps nobody behind it waiting.
+            .buffer_unordered(limits.most)
+            .filter_map(std::future::ready)
+    }
+}
+
+/// A connection that nothing was read from yet.
+struct Accepted {
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+}
+
+/// Lets peers in while there are places.
+struct Door {
+    socket: TcpListener,
+    places: Arc<Semaphore>,
+    /// Whether the last to come found no place.
+    full: bool,
+}
+
+impl Door {
+    /// One that finds no place is closed at once: its client learns at once that it has to go
+    /// elsewhere. Left in the kernel's queue it would look connected, and hang.
+    async fn accept(&mut self) -> Accepted {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, _)) => {
+                    let place = self.places.clone().try_acquire_owned().ok();
+                    let was_full = std::mem::replace(&mut self.full, place.is_none());
+                    match place {
+                        Some(place) => return Accepted { stream, place },
+                        None if !was_full => warn!("no place for another connection: server.max_connections are open"),
+                        None => {}
+                    }
+                }
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    warn!(%error, "can't accept connections");
+                    tokio::time::sleep(RECOVERY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Gone before it was accepted: the next one may be well.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// What has to be done before a connection is served; each one for itself, beside the accepting.
+async fn establish(accepted: Accepted, limits: ConnectionLimits) -> Option<Connection> {
+    let Accepted { stream, place } = accepted;
+    // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "gone before it was served");
+        return None;
+    }
+    Some(Connection::new(stream, limits.peer_timeout, place))
+}
