@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::authority::authenticate_client::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, StoreUrl};
@@ -20,11 +22,13 @@ use crate::listener::{ListenError, Listener};
 use crate::signing::Signer;
 use crate::store::embedded;
 use crate::store::key_encryption_key::KeyFileError;
+use crate::store::observed::ObservedStore;
 use crate::store::redis;
 use crate::store::sealing::SealedStore;
 use crate::store::vault::VaultError;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
+use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
@@ -33,10 +37,12 @@ mod edges;
 mod import;
 mod seal;
 pub(crate) mod store;
+mod vitals;
 
 pub use import::import;
 pub use seal::rewrap;
 use store::OpenStore;
+use vitals::Vitals;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -121,7 +127,9 @@ impl Server {
         let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
         let clock = opened.clock(clock);
         let keys = seal::keys(&config, &opened, &*entropy).await?;
-        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &keys, &*entropy).await?);
+        let mut registry = Registry::default();
+        let observed = Arc::new(ObservedStore::new(opened.store(), &mut registry));
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(observed, &keys, &*entropy).await?);
         if opened.is_ours_alone() {
             seal::rewrap_with(&opened, &keys, &*entropy).await?;
         }
@@ -131,15 +139,8 @@ impl Server {
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let authority = Arc::new(assemble(
-            realms,
-            store.clone(),
-            tasks.clone(),
-            index.clone(),
-            config.max_staleness,
-            clock,
-            entropy,
-        )?);
+        let authority =
+            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
@@ -151,8 +152,11 @@ impl Server {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
-        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), stopped.clone());
-        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, stopped)?;
+        let calls = CallMeter::new(&mut registry);
+        let (signer, readiness) = (authority.signer(), health.readiness());
+        registry.register_collector(Box::new(Vitals { signer, index, readiness }));
+        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
+        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
         let edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
         health.check(&watched).await;
         let watching = health.clone();
@@ -238,10 +242,10 @@ async fn open_realms(
 /// The authority over its realms.
 fn assemble(
     realms: Vec<Arc<Realm>>,
+    config: &Config,
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
-    max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Authority, StartError> {
@@ -249,7 +253,9 @@ fn assemble(
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy };
+    let clients = Clients::new(config.clients.clone());
+    let max_staleness = config.max_staleness;
+    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
     Authority::new(parts).map_err(|error| other(&error))
 }
 

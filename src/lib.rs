@@ -1,4 +1,5 @@
-//! Token Authority issues, refreshes, introspects and revokes tokens over gRPC. This page is the map.
+//! Token Authority issues, refreshes, introspects and revokes tokens over gRPC, and over HTTP
+//! for gateways and OAuth libraries. This page is the map.
 //!
 //! # One sentence
 //!
@@ -13,10 +14,10 @@
 //! verify/      strict JWT checks, key set, revocation index, token cache       -> domain
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
-//! store/       embedded, redis; sealing, which decorates any store; copy      -> domain, ports
+//! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
 //! listener     accepts connections for both edges, within limits              -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
-//! config cli   what the process is told; the command line                      -> domain, proto
+//! config cli   what the process is told; the command line                      -> domain, verify, proto
 //! app          builds the parts, runs and drains them                          -> all
 //! ```
 //!
@@ -64,6 +65,8 @@
 //! - Of an algorithm exactly one key is active; it was published before, and is until its last token
 //!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - What a token is exchanged for is never more than it, and falls with its session.
+//! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.
 //! - A clock that was set back un-expires nothing: a record never sees a time before its last change.
 //!
 //! Property tests over random histories hold them (`domain::histories`), and so does `kill -9` under

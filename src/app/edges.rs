@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use futures::FutureExt as _;
 use futures::stream::StreamExt as _;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tonic::transport;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
@@ -19,6 +21,7 @@ use crate::proto::v1::key_service_server::KeyServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
+use crate::telemetry::call_meter::CallMeter;
 use crate::{grpc, http, proto};
 
 use super::StartError;
@@ -32,6 +35,7 @@ pub(super) fn grpc(
     config: &Config,
     authority: Arc<Authority>,
     health: HealthServer<impl HealthService>,
+    calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
     // A connection that lives is never still for the whole timeout.
@@ -47,7 +51,7 @@ pub(super) fn grpc(
         // Clients come back to another instance behind a balancer of connections.
         .max_connection_age(CONNECTION_AGE)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
-        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
+        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
         .layer(grpc::limits::Limits::default())
         .add_service(health)
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
@@ -58,9 +62,10 @@ pub(super) fn grpc(
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(authority))
+            SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
-        );
+        )
+        .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)));
     let connections = listener.connections(config.connections).map(Ok::<_, Infallible>);
     let serving = server.serve_with_incoming_shutdown(connections, until(stopped));
     Ok(async move { serving.await.map_err(|error| error.to_string()) })
@@ -72,10 +77,11 @@ pub(super) fn http(
     config: &Config,
     authority: Arc<Authority>,
     readiness: Readiness,
+    registry: Registry,
     stopped: watch::Receiver<bool>,
 ) -> impl Future<Output = Result<(), String>> + Send + 'static {
     let limits = config.connections;
-    let router = http::router(authority, readiness);
+    let router = http::router(authority, readiness, registry);
     let serving = http::serve(listener.connections(limits), router, limits.peer_timeout, until(stopped));
     serving.map(Ok)
 }

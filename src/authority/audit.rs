@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::domain::fact::Fact;
-use crate::domain::ids::{KeyId, KeyNumber, RealmName, SessionId};
+use crate::domain::ids::{ClientId, KeyId, KeyNumber, RealmName, SessionId, Sid};
 use crate::domain::refusal::Refusal;
 use crate::domain::revocation::RevocationScope;
 use crate::domain::rotate_keys::KeyFact;
@@ -28,6 +28,12 @@ pub(super) fn committed<A>(realm: &RealmName, committed: &Committed<A>) {
 /// Logs a refusal.
 pub(super) fn refused(realm: &RealmName, refusal: &Refusal) {
     info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
+}
+
+/// Logs an exchange, which no record keeps.
+pub(super) fn exchanged(realm: &RealmName, client: &ClientId, session: Option<Sid>) {
+    let session = session.map(|sid| hex(sid.session)).unwrap_or_default();
+    info!(target: "audit", realm = realm.as_str(), event = "token_exchanged", client = client.as_str(), session);
 }
 
 /// Logs a cut-off.

@@ -25,6 +25,9 @@ pub enum Error {
         /// What is allowed.
         problem: String,
     },
+    /// Nobody whom the realm knows, or no proof of it.
+    #[error("the client is not known, or did not prove who it is")]
+    ClientNotAuthenticated,
     /// No such realm.
     #[error("there is no realm {0:?}")]
     UnknownRealm(String),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
+use crate::domain::client::{Client, Role};
 use crate::domain::ids::{Audience, Scope, Subject};
 use crate::domain::refresh::accepts;
 use crate::domain::revocation::Revision;
@@ -81,6 +82,25 @@ impl Authority {
         let realm = self.realm(realm)?;
         self.wait_for(&request.consistency).await?;
         self.introspect(&realm, request).await
+    }
+
+    /// The same for a client, which sees only tokens for its audiences, and refresh tokens of its own:
+    /// any other looks inactive, as one that does not exist (RFC 7662, section 2.2).
+    pub async fn introspect_token_for(
+        &self,
+        realm: &str,
+        client: &Client,
+        token: String,
+    ) -> Result<Introspection, Error> {
+        client.check_role(Role::Introspect)?;
+        let (required_audience, required_scope) = (None, Vec::new());
+        let request = IntrospectToken { token, required_audience, required_scope, consistency: Consistency::default() };
+        let Introspection { active, revision } = self.introspect_token(realm, &request).await?;
+        let visible = |active: &Active| match active {
+            Active::Access(token) => client.sees(&token.audience),
+            Active::Refresh(refresh) => refresh.session.client == client.id,
+        };
+        Ok(Introspection { active: active.filter(visible), revision })
     }
 
     /// Introspects many tokens, as of one moment or later; answers are in the order of the tokens.

@@ -14,10 +14,16 @@ use crate::verify::revocations::RevocationIndex;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
 mod audit;
+pub mod authenticate_client;
+mod browser_session;
+pub mod check_request;
+mod client_credentials;
 mod cut_off;
 mod error;
+pub mod exchange_token;
 pub mod import_key;
 pub mod introspect_token;
+mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
@@ -40,6 +46,7 @@ pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
+use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 use revocation_feed::RevocationFeed;
 
@@ -57,6 +64,7 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    clients: Clients,
 }
 
 /// What an authority is made of.
@@ -80,6 +88,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Who may call over HTTP.
+    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -97,14 +107,27 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
+        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
-        Ok(Self { realms, store, subjects, tasks, signer, verifier, index, feed, max_staleness, clock, entropy })
+        Ok(Self {
+            realms,
+            store,
+            subjects,
+            tasks,
+            signer,
+            verifier,
+            index,
+            feed,
+            max_staleness,
+            clock,
+            entropy,
+            clients,
+        })
     }
 
     /// The realm of a request; empty means `default`.
-    fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
+    pub fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
         let name = if name.is_empty() { "default" } else { name };
         RealmName::parse(name)
             .ok()
@@ -112,11 +135,21 @@ impl Authority {
             .ok_or_else(|| Error::UnknownRealm(name.to_owned()))
     }
 
+    /// Who signs for the realms.
+    pub fn signer(&self) -> Arc<Signer> {
+        self.signer.clone()
+    }
+
     /// Before the whole log has been read, and long after it was read last, nobody knows which sessions
     /// were cut off.
     fn check_index(&self) -> Result<(), Error> {
         let fresh = self.index.is_complete() && self.index.staleness() <= self.max_staleness;
         if fresh { Ok(()) } else { Err(Error::NotFresh) }
+    }
+
+    /// How much of its lifetime an access token has left: `expires_in` (RFC 6749, section 5.1).
+    pub fn lifetime_left(&self, tokens: &IssuedTokens) -> Duration {
+        tokens.grant.access.expires.since(self.now())
     }
 
     fn now(&self) -> Timestamp {

@@ -44,6 +44,8 @@ pub enum RecordKind {
     Realm = 1,
     /// Everything known of one subject.
     Subject = 2,
+    /// A client's assertion that was used: it is there, and says nothing else.
+    ClientAssertion = 3,
 }
 
 /// Where a record stands.
@@ -68,6 +70,11 @@ impl RecordKey {
         Self { kind: RecordKind::Subject, realm: Some(realm), id: subject.0 }
     }
 
+    /// The record of a client's assertion.
+    pub fn client_assertion(realm: RealmName, id: [u8; 16]) -> Self {
+        Self { kind: RecordKind::ClientAssertion, realm: Some(realm), id }
+    }
+
     /// What the record is about.
     pub fn kind(&self) -> RecordKind {
         self.kind
@@ -83,11 +90,13 @@ impl RecordKey {
         &self.id
     }
 
-    /// Whose record it is, as entries of the revocation log say it; `None` for the store's own.
+    /// Whose record it is, as entries of the revocation log say it; `None` for the store's own,
+    /// and for what nothing of is ever revoked.
     pub fn owner(&self) -> Option<Owner> {
         let subject = match self.kind {
             RecordKind::Vault | RecordKind::Realm => None,
             RecordKind::Subject => Some(SubjectKey(self.id)),
+            RecordKind::ClientAssertion => return None,
         };
         Some(Owner { realm: self.realm.clone()?, subject })
     }

@@ -12,6 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod answer;
 mod check_config;
 mod client;
+mod client_secret;
 mod completions;
 mod demo;
 mod failure;
@@ -53,6 +54,7 @@ enum Command {
     #[command(subcommand)]
     Store(store::Store),
     CheckConfig(check_config::CheckConfig),
+    ClientSecret(client_secret::ClientSecret),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
     Man(man::Man),
@@ -127,6 +129,7 @@ impl Cli {
             Command::Keys(keys) => block_on(keys.run(&self.client, streams)),
             Command::Store(store) => block_on_all_cores(store.run(&self.client, streams)),
             Command::CheckConfig(check) => check.run(streams),
+            Command::ClientSecret(secret) => secret.run(streams),
             Command::Healthcheck(check) => block_on(check.run(&self.client, streams)),
             Command::Completions(completions) => completions.run(streams),
             Command::Man(man) => man.run(streams),

@@ -1,19 +1,23 @@
 //! What a server is told: a file, then the environment, then flags, each value parsed before a port
 //! is bound. Knows what is allowed and where each value came from; opens nothing.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
+use crate::verify::client::RegisteredClient;
 
+mod client;
 mod connections;
 mod document;
 mod environment;
 mod layers;
 mod listeners;
 mod problem;
+mod reader;
 mod realm;
 mod realm_keys;
 mod realms;
@@ -38,6 +42,9 @@ use layers::Layers;
 pub const DEFAULT_REALM: &str = "default";
 /// What a realm that says nothing else calls a client that was not named.
 const DEFAULT_CLIENT: &str = "cli";
+
+/// The clients of each realm, by its name.
+pub type Registered = BTreeMap<RealmName, Vec<RegisteredClient>>;
 
 /// Everything that a server is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +74,8 @@ pub struct Config {
     pub create_key: CreateKey,
     /// The policy of each realm, `default` among them, by name.
     pub realms: Vec<RealmPolicy>,
+    /// The clients of each realm that has any.
+    pub clients: Registered,
     /// How logs are written.
     pub log: LogConfig,
     /// Where traces go.
@@ -172,6 +181,7 @@ impl Default for Config {
             previous_encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
+            clients: Registered::new(),
             log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
             traces: TraceConfig::default(),
         }
@@ -219,7 +229,7 @@ impl Config {
         layers.finish();
         let exposure = exposure.value.unwrap_or_default();
         listeners::check(&grpc, &http, exposure, &mut problems);
-        let realms = realms::read(own_realm, directory, &mut problems);
+        let (realms, clients) = realms::read(own_realm, directory, &mut problems);
         if !problems.is_empty() {
             problems.sort_by(|a, b| a.origin.place().cmp(&b.origin.place()));
             return Err(ConfigError(problems));
@@ -240,6 +250,7 @@ impl Config {
             previous_encryption_key_file: previous_key.value,
             create_key: flags.create_key,
             realms,
+            clients,
             log: LogConfig {
                 format: format.value.unwrap_or(default.log.format),
                 level: level.value.unwrap_or(default.log.level),

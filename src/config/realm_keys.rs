@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::key_ring::KeyPolicy;
 
-use super::document::Raw;
-use super::realm::Reader;
+use super::document::{Raw, Table};
+use super::problem::Problem;
+use super::reader::Reader;
 use super::value;
 
 /// The table in a realm's.
@@ -25,7 +26,8 @@ const LIFETIME: RangeInclusive<Duration> = Duration::from_secs(3_600)..=Duration
 const PUBLISH_AHEAD: RangeInclusive<Duration> = Duration::from_secs(600)..=Duration::from_secs(7 * DAY.as_secs());
 
 /// Reads the table.
-pub(super) fn read(reader: &mut Reader<'_>) -> KeyPolicy {
+pub(super) fn read(table: Table, problems: &mut Vec<Problem>) -> KeyPolicy {
+    let mut reader = Reader::new(table, &KEYS, problems);
     let mut policy = KeyPolicy::default();
     let head = reader.head();
     reader.set(&mut policy.publish_ahead, "publish_ahead", |raw| value::duration(raw, &PUBLISH_AHEAD, SECOND));
@@ -40,6 +42,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> KeyPolicy {
         let message = format!("lifetime = {lifetime} must be at least twice publish_ahead = {ahead}");
         reader.wrong(at.unwrap_or(head), message);
     }
+    reader.finish();
     policy
 }
 

@@ -2,7 +2,9 @@
 
 pub mod algorithm;
 pub mod claims;
+pub mod client;
 pub mod end_session;
+pub mod exchange;
 pub mod fact;
 pub mod ids;
 pub mod key_ring;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::algorithm::Algorithm;
-use super::ids::{Audience, ClientId, RealmName, Scope};
+use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -103,7 +103,13 @@ pub struct RealmPolicy {
     pub claims: Allowed<String>,
     /// The client of a session for which none was named.
     pub default_client: Option<ClientId>,
+    /// The cookie in which a browser carries an access token.
+    pub access_cookie: CookieName,
 }
+
+/// With this prefix, a browser keeps a cookie to its host, to TLS, and from being set by any other.
+pub const COOKIE_PREFIX: &str = "__Host-";
+const ACCESS_COOKIE: &str = "__Host-access_token";
 
 /// The longest access lifetime that any policy may have: tokens from before a policy was tightened
 /// are ended all the same.
@@ -140,6 +146,7 @@ impl RealmPolicy {
             scopes: Allowed::Any,
             claims: Allowed::Any,
             default_client,
+            access_cookie: CookieName::parse(ACCESS_COOKIE).expect("a constant that is a name"),
         }
     }
 

@@ -3,6 +3,7 @@
 use tonic::{Request, Status};
 
 mod answer;
+mod ext_authz;
 mod key_service;
 pub mod limits;
 mod open_streams;
@@ -12,6 +13,7 @@ mod token_service;
 mod validate;
 mod wire;
 
+pub use ext_authz::ExtAuthz;
 pub use key_service::{Keys, key_message};
 pub use open_streams::OpenStreams;
 pub use session_service::Sessions;

@@ -22,6 +22,7 @@ const DOMAIN: &str = "token-authority";
 pub(super) fn reason(error: &Error) -> ErrorReason {
     match error {
         Error::Invalid { .. } => ErrorReason::InvalidRequest,
+        Error::ClientNotAuthenticated => ErrorReason::ClientNotAuthenticated,
         Error::UnknownRealm(_) => ErrorReason::UnknownRealm,
         Error::Overloaded | Error::StoreFull(_) => ErrorReason::Overloaded,
         Error::StoreUnavailable(_) | Error::NotFresh => ErrorReason::StoreUnavailable,
@@ -49,6 +50,8 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::SessionIdle => ErrorReason::SessionIdle,
             Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
+            Refusal::ClientNotPermitted => ErrorReason::ClientNotPermitted,
+            Refusal::NotExchangeable(_) => ErrorReason::InvalidRequest,
             Refusal::ScopeNotGranted(_) => ErrorReason::ScopeNotGranted,
             Refusal::AudienceNotAllowed(_) => ErrorReason::AudienceNotAllowed,
             Refusal::ClaimNotAllowed { .. } => ErrorReason::ClaimNotAllowed,
@@ -74,7 +77,10 @@ fn code(reason: ErrorReason) -> Code {
         | R::ClientMismatch
         | R::ClaimNotAllowed => Code::InvalidArgument,
         R::UnknownRealm | R::UnknownKey | R::UnknownDevice => Code::NotFound,
-        R::ScopeNotGranted | R::AudienceNotAllowed | R::DeviceNotTrusted => Code::PermissionDenied,
+        R::ClientNotAuthenticated => Code::Unauthenticated,
+        R::ScopeNotGranted | R::AudienceNotAllowed | R::DeviceNotTrusted | R::ClientNotPermitted => {
+            Code::PermissionDenied
+        }
         R::SessionLimitReached | R::RateLimited | R::Overloaded => Code::ResourceExhausted,
         R::RequestTooLarge => Code::OutOfRange,
         R::DeadlineExceeded => Code::DeadlineExceeded,
@@ -109,7 +115,7 @@ pub(super) fn status(error: Error) -> Status {
             error!(%cause, "internal error");
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
-        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey => {
+        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey | Error::ClientNotAuthenticated => {
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
     }

@@ -5,6 +5,7 @@ pub mod copy;
 pub mod embedded;
 pub mod key_encryption_key;
 pub mod log_entry;
+pub mod observed;
 pub mod redis;
 pub mod scan;
 pub mod sealing;

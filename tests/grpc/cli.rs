@@ -9,6 +9,7 @@ use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use token_authority::verify::client::SecretHash;
 
 use crate::server_process::ServerProcess;
 
@@ -372,4 +373,20 @@ fn the_manual_and_completions_know_every_command() {
     }
     assert_eq!(run(&["version"]).out, format!("token-authority {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(run(&["--help"]).code, Some(0));
+}
+
+#[test]
+fn a_new_secret_comes_with_its_hash_and_is_another_each_time() {
+    let made = || {
+        let ended = run(&["client-secret"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let word = |name: &str| {
+            let found = ended.out.lines().find_map(|line| line.strip_prefix(name)).map(|word| word.trim().to_owned());
+            found.unwrap_or_else(|| panic!("no {name}: {ended:?}"))
+        };
+        (word("secret"), word("hash"))
+    };
+    let (secret, hash) = made();
+    assert_eq!(SecretHash::of(&secret).expect("long enough").to_string(), hash);
+    assert_ne!(made().0, secret);
 }

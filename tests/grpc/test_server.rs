@@ -32,6 +32,10 @@ impl Clock for TurnableClock {
     }
 }
 
+fn clock_at(time: Duration) -> Arc<TurnableClock> {
+    Arc::new(TurnableClock(AtomicI64::new(i64::try_from(time.as_millis()).expect("a time of ours"))))
+}
+
 /// A running server with clients.
 pub(crate) struct TestServer {
     pub(crate) tokens: TokenServiceClient<Channel>,
@@ -42,6 +46,7 @@ pub(crate) struct TestServer {
     backend: Arc<Backend>,
 }
 
+#[allow(dead_code, reason = "a vocabulary for tests, which need not use every word at a time")]
 impl TestServer {
     /// With the default realm.
     pub(crate) async fn start() -> Self {
@@ -50,9 +55,17 @@ impl TestServer {
 
     /// With the default realm's policy changed.
     pub(crate) async fn start_with(change: impl FnOnce(&mut RealmPolicy)) -> Self {
-        let backend = Arc::new(Backend::start().await);
-        let clock = Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000)));
-        Self::open(backend, clock, |config| change(config.realms.first_mut().expect("the default realm"))).await
+        Self::start_configured(|config| change(config.realms.first_mut().expect("the default realm"))).await
+    }
+
+    /// With the configuration changed.
+    pub(crate) async fn start_configured(change: impl FnOnce(&mut Config)) -> Self {
+        Self::open(Arc::new(Backend::start().await), clock_at(Duration::from_secs(1_800_000_000)), change).await
+    }
+
+    /// With the clock at a time since 1970.
+    pub(crate) async fn start_at(time: Duration) -> Self {
+        Self::open(Arc::new(Backend::start().await), clock_at(time), |_| {}).await
     }
 
     /// Stops the server.
@@ -63,15 +76,19 @@ impl TestServer {
     }
 
     /// Stops the server and starts another on the same store.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_configured(|_| {}).await
+    }
+
+    /// The same with the configuration changed.
+    pub(crate) async fn restart_configured(mut self, change: impl FnOnce(&mut Config)) -> Self {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        Self::open(self.backend.clone(), self.clock.clone(), |_| {}).await
+        Self::open(self.backend.clone(), self.clock.clone(), change).await
     }
 
     /// Starts another server on the same store, as the same issuer.
-    #[allow(dead_code, reason = "an embedded store is one server's")]
     pub(crate) async fn beside(&self) -> Self {
         let issuer = format!("http://{}", self.http());
         Self::open(self.backend.clone(), self.clock.clone(), |config| config.public_url = Some(issuer)).await
@@ -145,6 +162,7 @@ impl TestServer {
     }
 }
 
+#[allow(dead_code, reason = "a vocabulary for tests, which need not use every word at a time")]
 /// The code and reason of a refusal; it has exactly one `ErrorInfo`, of our domain.
 pub(crate) fn refusal(status: &Status) -> (Code, String) {
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));

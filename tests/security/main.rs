@@ -6,6 +6,7 @@ mod connection_limits;
 mod deadlines;
 mod floods;
 mod forge;
+mod http_edge;
 mod key_rotation;
 mod layers;
 mod message_sizes;

@@ -3,11 +3,12 @@
 //!
 //! `P` is the store's prefix (`ta` unless the URL says otherwise), `{p}` a partition from 0 to 255. The
 //! braces are a hash tag: all keys of a partition share a slot of a Cluster, so one script changes them
-//! as one. A record's partition is the first byte of its id, a keyed hash of the subject.
+//! as one. A record's partition is the first byte of its id, a keyed hash of the subject or a hash.
 //!
 //! | key                | holds                                                     | TTL                 |
 //! |--------------------|-----------------------------------------------------------|---------------------|
 //! | `P:{p}:s:REALM:ID` | a subject's record: version (16) ‖ expiry (8) ‖ sealed     | its expiry + 60 s   |
+//! | `P:{p}:a:REALM:ID` | a client assertion that was used, as a subject's record       | its expiry + 60 s   |
 //! | `P:{p}:log`        | sorted set of revocation entries, by when they may go      | the last of them    |
 //! | `P:{p}:head`       | number and tag of the last entry                           | none: no subject    |
 //! | `P:{0}:r:REALM`    | a realm's record, as a subject's                           | none: no subject    |
@@ -54,6 +55,10 @@ impl Keys {
             RecordKind::Subject => {
                 let id = URL_SAFE_NO_PAD.encode(key.id());
                 self.of(partition(key), &format!("s:{realm}:{id}"))
+            }
+            RecordKind::ClientAssertion => {
+                let id = URL_SAFE_NO_PAD.encode(key.id());
+                self.of(partition(key), &format!("a:{realm}:{id}"))
             }
         }
     }
@@ -104,7 +109,7 @@ impl Keys {
 pub(super) fn partition(key: &RecordKey) -> u16 {
     match key.kind() {
         RecordKind::Vault | RecordKind::Realm => 0,
-        RecordKind::Subject => u16::from(key.id()[0]),
+        RecordKind::Subject | RecordKind::ClientAssertion => u16::from(key.id()[0]),
     }
 }
 

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
+use token_authority::authority::authenticate_client::Clients;
 use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
 use token_authority::authority::issue_token::{IssueKind, IssueToken, request_id};
 use token_authority::authority::ports::{Clock, LogUpdate, Store};
 use token_authority::authority::refresh_token::RefreshToken;
 use token_authority::authority::{Authority, Error, IssuedTokens, Parts, Realm};
 use token_authority::domain::algorithm::Algorithm;
+use token_authority::domain::client::{Client, GrantType, Role};
 use token_authority::domain::ids::{Audience, ClientId, DeviceId, Sid, Subject};
-use token_authority::domain::policy::{Lifetime, RealmPolicy};
+use token_authority::domain::policy::{Allowed, Lifetime, RealmPolicy};
 use token_authority::domain::revocation::{Position, RevocationScope};
 use token_authority::domain::session::Device;
 use token_authority::domain::time::Timestamp;
@@ -22,6 +24,7 @@ use token_authority::store::embedded::{EmbeddedStore, Limits};
 use token_authority::system::SystemEntropy;
 use token_authority::tasks::Tasks;
 use token_authority::verify::Verifier;
+use token_authority::verify::client::{RegisteredClient, SecretHash};
 use token_authority::verify::keys::{Issuers, KeySet};
 use token_authority::verify::revocations::RevocationIndex;
 
@@ -63,7 +66,7 @@ pub(crate) fn login(name: &str, device: &str, kind: IssueKind) -> IssueToken {
         audience: Vec::new(),
         scope: Vec::new(),
         claims: Map::new(),
-        device: Device { id: Some(DeviceId::parse(device).unwrap()), ..Device::default() },
+        device: Device { id: DeviceId::parse(device).ok(), ..Device::default() },
         lifetime: Lifetime::Standard,
         confirmation: None,
         kind,
@@ -75,6 +78,23 @@ pub(crate) fn sid(tokens: &IssuedTokens) -> Sid {
     tokens.grant.access.session.unwrap()
 }
 
+/// Proves the client `app` over HTTP.
+pub(crate) const CLIENT_SECRET: &str = "tas_0123456789abcdef0123456789";
+
+fn app() -> RegisteredClient {
+    RegisteredClient {
+        client: Client {
+            id: ClientId::parse("app").unwrap(),
+            grants: GrantType::ALL.into(),
+            audiences: Allowed::Any,
+            scopes: Allowed::Any,
+            roles: Role::ALL.into(),
+        },
+        secrets: vec![SecretHash::of(CLIENT_SECRET).unwrap()],
+        keys: Vec::new(),
+    }
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
@@ -82,6 +102,13 @@ impl World {
 
     /// With the realm's policy changed.
     pub(crate) async fn with(change: impl FnOnce(&mut RealmPolicy)) -> Self {
+        let world = Self::before_the_log_is_read(change).await;
+        world.read_the_log();
+        world
+    }
+
+    /// Nobody knows yet what was revoked.
+    pub(crate) async fn before_the_log_is_read(change: impl FnOnce(&mut RealmPolicy)) -> Self {
         let (clock, entropy) = (Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000))), Arc::new(SystemEntropy));
         let backend = redb::backends::InMemoryBackend::new();
         let embedded = EmbeddedStore::open_with(backend, &Limits::default(), clock.clone(), entropy.clone()).unwrap();
@@ -94,7 +121,14 @@ impl World {
 
     /// Another instance on the same store: beside this one, or this one started again.
     pub(crate) async fn beside(&self) -> Self {
-        Self::over(self.store.clone(), self.clock.clone(), self.policy.clone()).await
+        let world = Self::over(self.store.clone(), self.clock.clone(), self.policy.clone()).await;
+        world.read_the_log();
+        world
+    }
+
+    fn read_the_log(&self) {
+        let head = Position { partition: 0, number: 1, tag: 0 };
+        self.index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
     }
 
     async fn over(store: Arc<FaultyStore>, clock: Arc<TurnableClock>, policy: RealmPolicy) -> Self {
@@ -104,9 +138,8 @@ impl World {
         let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
         let signer = Arc::new(Signer::new().unwrap());
         let index = Arc::new(RevocationIndex::new(1));
-        let head = Position { partition: 0, number: 1, tag: 0 };
-        index.apply(&LogUpdate::Snapshot { head, entries: Vec::new() });
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
+        let clients = Clients::new([(realm.policy.realm.clone(), vec![app()])]);
         let (realms, tasks) = (vec![realm], Tasks::default());
         let parts = Parts {
             realms,
@@ -118,6 +151,7 @@ impl World {
             max_staleness: Duration::MAX,
             clock: clock.clone(),
             entropy,
+            clients,
         };
         Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }

@@ -1,0 +1,19 @@
+//! The HTTP edge as its callers see it: over a socket, with clients that the realm knows.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+
+#[path = "../grpc/backend.rs"]
+mod backend;
+mod browser_session;
+mod client_libraries;
+mod clients;
+mod discovery;
+mod gateways;
+mod introspection;
+mod metrics;
+mod real_gateways;
+mod realm;
+mod revocation;
+#[path = "../grpc/test_server.rs"]
+mod test_server;
+mod token_endpoint;
+mod wire;
