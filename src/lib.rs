@@ -74,6 +74,7 @@ pub mod app;
 pub mod authority;
 #[cfg(feature = "server")]
 pub mod cli;
+pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
