@@ -74,6 +74,8 @@ pub mod app;
 pub mod authority;
 #[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
@@ -91,7 +93,7 @@ pub mod signing;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod system;
-#[cfg(feature = "server")]
+#[cfg(feature = "client")]
 pub mod tasks;
 #[cfg(feature = "server")]
 pub mod telemetry;
