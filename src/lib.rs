@@ -15,12 +15,16 @@
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing, which decorates any store             -> domain, ports
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
+//! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
+//! clock tasks  the time; background work; server and client are given both    -> domain
 //! config cli   what the process is told; the command line                      -> domain, proto
 //! app          builds the parts, runs and drains them                          -> all
 //! ```
 //!
 //! `signing` and `verify` do no I/O, so they need no port; the store, the clock and the randomness
-//! do (`authority::ports`). `tests/security/layers.rs` holds the layers apart.
+//! do (`authority::ports`, `clock`). `tests/security/layers.rs` holds the layers apart.
+//!
+//! The feature `client` alone builds `client`, `verify` and what they need, and nothing of the server.
 //!
 //! # Three walks
 //!

@@ -134,8 +134,8 @@ struct State {
     refreshing: Option<watch::Receiver<Option<Outcome>>>,
     /// The last one, where it failed: not tried again before this time.
     failed: Option<(Timestamp, Code)>,
-    /// When the token came.
-    obtained: Timestamp,
+    /// When the token came by a refresh.
+    obtained: Option<Timestamp>,
 }
 
 impl State {
@@ -214,7 +214,7 @@ impl TokenSource {
             self.alive()?;
             match state.valid(now) {
                 Some(token) if token != *refused => return Ok(token),
-                Some(_) if now.since(state.obtained) < self.0.backoff.longest() => {
+                Some(_) if state.obtained.is_some_and(|at| now.since(at) < self.0.backoff.longest()) => {
                     return Err(NoToken::Unavailable(Code::Unauthenticated));
                 }
                 _ => self.refresh(&mut state, now),
@@ -312,7 +312,7 @@ impl TokenSource {
         state.refreshing = None;
         match outcome {
             Ok(tokens) => {
-                *state = State { obtained: now, ..State::of(tokens) };
+                *state = State { obtained: Some(now), ..State::of(tokens) };
                 state.valid(now).ok_or(NoToken::Unavailable(Code::DeadlineExceeded))
             }
             Err(NoToken::Unavailable(code)) => {

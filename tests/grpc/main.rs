@@ -9,6 +9,7 @@ mod edges;
 mod foreign_clients;
 mod leaks;
 mod policy;
+mod sdk;
 mod server_process;
 mod session_service;
 mod shutdown;

@@ -65,6 +65,7 @@ const DEPENDENCIES: &[Dependency] = &[
     Dependency { path: "tonic_types",   used: By(&["grpc", "client", "cli"]), why: "error details are worded in one place" },
     Dependency { path: "tonic_health",  used: By(&["health", "grpc", "app", "cli"]), why: "gRPC is one way in" },
     Dependency { path: "tonic_reflection", used: By(&["grpc", "app"]), why: "gRPC is one way in" },
+    Dependency { path: "hyper_util",    used: By(&["client"]), why: "one HTTP client, and the server calls nobody" },
     Dependency { path: "axum",          used: By(&["http", "app"]), why: "HTTP is one way in" },
     Dependency { path: "clap",          used: By(&["cli", "config", "main"]), why: "flags are parsed before anything is built" },
     Dependency { path: "fred",          used: By(&["store::redis"]), why: "a store's driver is replaceable" },
@@ -81,7 +82,8 @@ const DEPENDENCIES: &[Dependency] = &[
     Dependency { path: "std::net",      used: NotBy(&["domain", "signing", "verify"]), why: "checking a token opens no connection" },
     Dependency { path: "std::time::SystemTime", used: NotBy(&["authority", "domain", "signing", "store", "verify"]), why: "time comes from the injected Clock" },
     Dependency { path: "std::time::Instant", used: NotBy(&["domain"]), why: "`now` is an argument" },
-    Dependency { path: "std::fs",       used: NotBy(&["authority", "domain", "grpc", "http", "verify"]), why: "files belong to stores and configuration" },
+    Dependency { path: "std::fs",       used: NotBy(&["authority", "clock", "domain", "grpc", "http", "verify"]), why: "files belong to stores and configuration" },
+    Dependency { path: "tempfile",      used: By(&["cli", "client::token_storage"]), why: "files belong to stores and configuration" },
     Dependency { path: "std::env",      used: By(&["app", "cli", "config", "main"]), why: "the environment is read once" },
 ];
 
