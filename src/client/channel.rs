@@ -38,8 +38,9 @@ impl Default for ChannelOptions {
 }
 
 impl ChannelOptions {
-    /// A channel that shares calls out among these addresses, each `http://HOST:PORT`. It connects
-    /// when first used; one address that is away takes no calls. Call it inside a Tokio runtime.
+    /// A channel that shares calls out among these addresses, each `http://HOST:PORT`, and connects
+    /// when it is used. A call that meets an address that is away fails as UNAVAILABLE, and the next
+    /// may meet another: the SDK repeats its own. Call it inside a Tokio runtime.
     pub fn balance(self, addresses: &[impl AsRef<str>]) -> Result<Channel, InvalidAddress> {
         let endpoints = addresses.iter().map(|address| self.endpoint(address.as_ref()));
         let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;

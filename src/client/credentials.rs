@@ -39,11 +39,13 @@ fn cookies<'a>(header: &'a HeaderValue, name: &str) -> impl Iterator<Item = &'a 
 mod tests {
     use super::*;
 
+    type Headers = &'static [(&'static str, &'static str)];
+
     #[test]
     fn the_header_wins_and_nothing_is_guessed() {
         use NotAuthenticated::{Ambiguous, NoToken};
         #[rustfmt::skip]
-        let cases: [(&[(&str, &str)], Result<&str, NotAuthenticated>); 14] = [
+        let cases: [(Headers, Result<&str, NotAuthenticated>); 14] = [
             (&[], Err(NoToken)),
             (&[("authorization", "Bearer a")], Ok("a")),
             (&[("authorization", "bearer a")], Ok("a")),

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::task::JoinSet;
-use tonic::Request;
+use tokio::time::sleep;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
 use tracing::warn;
 
+use super::backoff::Backoff;
 use super::identity::Identity;
 use super::jwks_http::HttpJwks;
 use super::keys::{FetchKeys, Keys, Source};
@@ -28,6 +30,9 @@ const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 const REREAD_KEYS_EVERY: Duration = Duration::from_secs(30);
 const INTROSPECTION_DEADLINE: Duration = Duration::from_secs(3);
+const INTROSPECTIONS: u32 = 3;
+/// Short: a request waits meanwhile.
+const INTROSPECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50));
 
 /// What to do with a token that is valid but for revocations after too long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,19 +248,27 @@ impl Verifier {
         }
     }
 
+    /// Repeated while the authority is away: of several addresses, another may answer.
     async fn introspect(&self, token: &str, seen: Arc<VerifiedToken>) -> Result<Identity, Rejection> {
-        let mut request = Request::new(IntrospectTokenRequest {
-            realm: self.0.realm.to_string(),
-            token: token.to_owned(),
-            ..IntrospectTokenRequest::default()
-        });
-        request.set_timeout(INTROSPECTION_DEADLINE);
-        match self.0.authority.clone().introspect_token(request).await {
-            Ok(answer) if answer.get_ref().active => Ok(Identity::new(seen)),
-            Ok(_) => Err(Rejection::NotAuthenticated(NotAuthenticated::NotActive)),
-            Err(status) => {
-                warn!(realm = %self.0.realm, %status, "a token can't be introspected");
-                Err(Rejection::Unavailable(Outage::Introspection))
+        let mut failures = 0;
+        loop {
+            let mut request = Request::new(IntrospectTokenRequest {
+                realm: self.0.realm.to_string(),
+                token: token.to_owned(),
+                ..IntrospectTokenRequest::default()
+            });
+            request.set_timeout(INTROSPECTION_DEADLINE);
+            match self.0.authority.clone().introspect_token(request).await {
+                Ok(answer) if answer.get_ref().active => return Ok(Identity::new(seen)),
+                Ok(_) => return Err(Rejection::NotAuthenticated(NotAuthenticated::NotActive)),
+                Err(status) if status.code() == Code::Unavailable && failures + 1 < INTROSPECTIONS => {
+                    sleep(INTROSPECT_AGAIN.pause(failures)).await;
+                    failures += 1;
+                }
+                Err(status) => {
+                    warn!(realm = %self.0.realm, %status, "a token can't be introspected");
+                    return Err(Rejection::Unavailable(Outage::Introspection));
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //! sends what the test decides.
 
 mod attach;
+mod channel;
 mod greeter;
 mod protected;
 mod relay;

@@ -17,7 +17,9 @@ use crate::server_process::ServerProcess;
 #[allow(dead_code, reason = "its `main` is not called here")]
 mod protected_axum;
 
-async fn ask(url: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
+async fn ask(url: &str, headers: Headers<'_>) -> (u16, String, String) {
     let mut request = Request::get(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -51,7 +53,7 @@ async fn the_axum_example_tells_each_caller_what_http_clients_expect() {
     let (invalid, lacking) = ("Bearer error=\"invalid_token\"", "Bearer error=\"insufficient_scope\"");
     let lacks_scope = "Bearer error=\"insufficient_scope\", scope=\"read\"";
     #[rustfmt::skip]
-    let cases: [(&str, &[(&str, &str)], u16, &str); 9] = [
+    let cases: [(&str, Headers<'_>, u16, &str); 9] = [
         (&orders, &[], 401, "Bearer"),
         (&orders, &[("authorization", &good)], 200, ""),
         (&orders, &[("cookie", &cookie)], 200, ""),

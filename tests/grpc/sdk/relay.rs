@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status};
 use crate::test_server::{TestServer, TurnableClock};
 
 /// Generous: what is waited for comes at once on a free machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What happens to one refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub(crate) fn wire(time: Timestamp) -> prost_types::Timestamp {
 pub(crate) struct Relay {
     pub(crate) server: TestServer,
     pub(crate) channel: Channel,
+    pub(crate) address: String,
     state: Arc<State>,
     feeds: tokio::sync::Mutex<mpsc::UnboundedReceiver<Feed>>,
 }
@@ -108,12 +109,12 @@ impl Relay {
             feeds,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
         let service = TokenServiceServer::new(Shared(state.clone()));
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
-        let channel = ChannelOptions::default().balance(&[format!("http://{address}")]).expect("an address");
-        Self { server, channel, state, feeds: tokio::sync::Mutex::new(opened) }
+        let channel = ChannelOptions::default().balance(&[&address]).expect("an address");
+        Self { server, channel, address, state, feeds: tokio::sync::Mutex::new(opened) }
     }
 
     /// A verifier for the audience `orders` that shares the server's clock.

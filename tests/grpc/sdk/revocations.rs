@@ -117,6 +117,7 @@ async fn a_cut_feed_meets_the_policy_and_no_revoked_token_passes() {
                 assert_eq!(relay.introspections(), before + 2);
                 relay.introspect(false);
                 assert_eq!(verifier.verify(&alive).await, Err(Rejection::Unavailable(Outage::Introspection)));
+                assert_eq!(relay.introspections(), before + 5, "three attempts");
             }
             WhenStale::Refuse => {
                 assert_eq!(verifier.verify(&alive).await, stale);
