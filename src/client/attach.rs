@@ -18,8 +18,8 @@ use super::token_source::{NoToken, Token, TokenSource};
 /// A layer for a channel: `ServiceBuilder::new().layer(AttachToken::new(source)).service(channel)`.
 ///
 /// A call that is answered UNAUTHENTICATED was not done, so it is sent again, once, with a new token.
-/// That needs its request as a whole: up to 64 KiB, and sent to its end when the refusal came, as
-/// that of a unary call is. A longer one, or a stream that still goes on, gets the refusal.
+/// That needs what was sent of its request, of which 64 KiB are kept: a unary call of that size, or a
+/// stream at its beginning. One of which more was sent gets the refusal.
 #[derive(Debug, Clone)]
 pub struct AttachToken(TokenSource);
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
-use tracing::warn;
+use tracing::debug;
 
 use super::backoff::Backoff;
 use super::identity::Identity;
@@ -202,7 +202,7 @@ impl Verifier {
         let mut known = self.known(token);
         if let Known::UnknownKey = known {
             if let Err(error) = self.0.keys.reread().await {
-                warn!(realm = %self.0.realm, %error, "a token of an unknown key can't be decided");
+                debug!(realm = %self.0.realm, %error, "a token of an unknown key can't be decided");
                 return Err(Rejection::Unavailable(Outage::Keys));
             }
             known = self.known(token);
@@ -266,7 +266,7 @@ impl Verifier {
                     failures += 1;
                 }
                 Err(status) => {
-                    warn!(realm = %self.0.realm, %status, "a token can't be introspected");
+                    debug!(realm = %self.0.realm, %status, "a token can't be introspected");
                     return Err(Rejection::Unavailable(Outage::Introspection));
                 }
             }

@@ -86,16 +86,19 @@ async fn an_outage_is_borne_and_not_hammered_at() {
     let backoff = Backoff::new(Duration::from_millis(1), Duration::from_secs(10));
     let first = relay.login().await;
     let source = builder(&relay).backoff(backoff).start(first.clone()).await.expect("starts");
-    relay.fail_refreshes([Fault::NotSent; 5]);
+    relay.fail_refreshes([Fault::NotSent; 10]);
     relay.server.pass(Duration::from_secs(700));
     source.token().await.expect("still valid");
-    until(|| relay.refreshes().len() == 5).await;
+    source.finished().await;
+    for _ in 0..100 {
+        source.token().await.expect("still valid");
+    }
+    assert_eq!(relay.refreshes().len(), 5, "five attempts, then a pause");
     relay.server.pass(Duration::from_secs(200));
-    // Whether the refresh in flight or the pause after it answers, it is the same.
     for _ in 0..100 {
         assert_eq!(source.token().await, Err(NoToken::Unavailable(Code::Unavailable)));
     }
-    assert_eq!(relay.refreshes(), vec![first.refresh_token; 5]);
+    assert_eq!(relay.refreshes(), vec![first.refresh_token; 10]);
     assert_eq!(*source.over().borrow(), None);
     relay.server.pass(Duration::from_secs(10));
     source.token().await.expect("after the pause it is tried again");
