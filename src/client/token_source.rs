@@ -24,7 +24,9 @@ use crate::proto::v1::token_service_client::TokenServiceClient;
 use crate::proto::v1::{RefreshTokenRequest, TokenPair};
 use crate::tasks::Tasks;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+/// Short beside the 10 s within which a realm gives a lost answer again: after one that is lost
+/// without a word there must be time to ask.
+const DEADLINE: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 5;
 
 /// An access token. Shown to nobody by accident; cheap to clone.
