@@ -17,12 +17,16 @@
 //! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
 //! listener     accepts connections for both edges, within limits              -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
+//! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
+//! clock tasks  the time; background work; server and client are given both    -> domain
 //! config cli   what the process is told; the command line                      -> domain, verify, proto
 //! app          builds the parts, runs and drains them                          -> all
 //! ```
 //!
 //! `signing` and `verify` do no I/O, so they need no port; the store, the clock and the randomness
-//! do (`authority::ports`). `tests/security/layers.rs` holds the layers apart.
+//! do (`authority::ports`, `clock`). `tests/security/layers.rs` holds the layers apart.
+//!
+//! The feature `client` alone builds `client`, `verify` and what they need, and nothing of the server.
 //!
 //! # Four walks
 //!
@@ -88,6 +92,9 @@ pub mod app;
 pub mod authority;
 #[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
@@ -106,7 +113,7 @@ pub mod signing;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod system;
-#[cfg(feature = "server")]
+#[cfg(feature = "client")]
 pub mod tasks;
 #[cfg(feature = "server")]
 pub mod telemetry;

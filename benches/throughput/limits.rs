@@ -49,7 +49,8 @@ pub(crate) fn verify(key: &SigningKey, time: Duration) -> Result<Measured, Failu
     Ok(on_all_cores(time, || public.verifies(&message, &signature)))
 }
 
-fn on_all_cores(time: Duration, work: impl Fn() -> bool + Sync) -> Measured {
+/// Does something again and again on all cores, until the time is over or it is done.
+pub(crate) fn on_all_cores(time: Duration, work: impl Fn() -> bool + Sync) -> Measured {
     let before = process::cpu(std::process::id());
     let start = Instant::now();
     let count = || {

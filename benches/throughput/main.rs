@@ -21,6 +21,7 @@ mod callers;
 mod echo;
 mod limits;
 mod load;
+mod local;
 mod process;
 mod redis;
 mod table;
@@ -201,6 +202,13 @@ async fn one_round(
         let known = measure_known(&server, &channels, Repeat::introspect(realm, token), time).await?;
         let limit = Limit::of("echo", &[echo_small]).with_floor(Some(0.6));
         rows.push(row("introspect known", known, limit));
+    }
+    if wanted("local") {
+        let verifier = local::verifier(channels[0].clone(), realm, token).await?;
+        let limit = Limit::of("SHA-256 of the token", &[local::hash(token, time / 3)]);
+        rows.push(row("local known", local::known(&verifier, token, time / 3), limit));
+        let limit = Limit::of("verification", &[verify]);
+        rows.push(row("local first-time", local::first(&verifier, &subject.tokens[1..], time), limit));
     }
     drop((channels, server));
 

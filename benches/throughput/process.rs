@@ -14,6 +14,9 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// Of `/proc`: `sysconf(_SC_CLK_TCK)` is 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// Fixed, so that tokens of one start are the next one's too.
+pub(crate) const ISSUER: &str = "http://bench.test";
+
 /// A server that serves.
 pub(crate) struct Process {
     child: Child,
@@ -37,7 +40,7 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-authority"));
         command.args(["serve", "--grpc=127.0.0.1:0", "--http=127.0.0.1:0"]);
         // Fixed, so that tokens of one start are the next one's too.
-        command.arg("--public-url=http://bench.test");
+        command.arg(format!("--public-url={ISSUER}"));
         command.args(store);
         command.arg(format!("--realms={}", directory.join("realms").display()));
         Self::start(command.env_clear(), directory).await

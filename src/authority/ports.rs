@@ -7,26 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+pub use crate::clock::{Clock, ClockJumped};
 use crate::domain::ids::{RealmName, SubjectKey};
 pub use crate::domain::revocation::LogUpdate;
 use crate::domain::revocation::{Owner, Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
-
-/// Tells the time. Injected, so that tests can turn it.
-pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now. Never earlier than it said before.
-    fn now(&self) -> Timestamp;
-
-    /// Whether it can be believed; a server whose clock can't is not ready.
-    fn in_order(&self) -> Result<(), ClockJumped> {
-        Ok(())
-    }
-}
-
-/// The machine's clock was set by more than can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the machine's clock was set by more than 30 s: set it right, or restart the server")]
-pub struct ClockJumped;
 
 /// The system's randomness. Injected, so that tests can repeat it.
 pub trait Entropy: Send + Sync + fmt::Debug {

@@ -11,6 +11,7 @@ mod history;
 mod key_service;
 mod leaks;
 mod policy;
+mod sdk;
 mod server_process;
 mod session_service;
 mod shutdown;

@@ -116,6 +116,11 @@ impl TestServer {
         self.clock.0.fetch_add(millis, Ordering::SeqCst);
     }
 
+    #[allow(dead_code, reason = "for clients that share the server's time")]
+    pub(crate) fn clock(&self) -> Arc<TurnableClock> {
+        self.clock.clone()
+    }
+
     pub(crate) fn grpc(&self) -> SocketAddr {
         self.server.as_ref().expect("running").grpc_address()
     }

@@ -14,6 +14,7 @@ mod real_gateways;
 mod realm;
 mod revocation;
 #[path = "../grpc/test_server.rs"]
+#[allow(dead_code, reason = "not every service is called from here")]
 mod test_server;
 mod token_endpoint;
 mod wire;

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
+mod client_allocations;
+mod client_dependencies;
 mod connection_limits;
 mod deadlines;
 mod floods;
