@@ -27,7 +27,9 @@ pub async fn rewrap(config: &Config) -> Result<bool, StartError> {
         return Err(StartError::NoPreviousKey);
     }
     let entropy = SystemEntropy;
-    let opened = OpenStore::open(&config.store, config.store_safety, Arc::new(SystemClock::default()), Arc::new(entropy)).await?;
+    let opened =
+        OpenStore::open(&config.store, config.store_safety, Arc::new(SystemClock::default()), Arc::new(entropy))
+            .await?;
     let done = match keys(config, &opened, &entropy).await {
         Ok(keys) => rewrap_with(&opened, &keys, &entropy).await,
         Err(error) => Err(error),

@@ -115,8 +115,10 @@ impl Revocations {
                 let entry = read(&self.realm, entry).ok_or(Broken::Gap("an entry can't be understood"))?;
                 self.index.insert(&entry);
             }
-            if let Some((held, as_of)) = news.complete {
-                *revision = held;
+            if !news.revision.is_empty() {
+                *revision = news.revision;
+            }
+            if let Some(as_of) = news.as_of {
                 *failures = 0;
                 self.complete_up_to(as_of);
             }
@@ -139,8 +141,10 @@ impl Revocations {
 /// What one message brings.
 struct News {
     entries: Vec<v1::RevocationEntry>,
-    /// The revision held, and as of when, if nothing is missing.
-    complete: Option<(String, Timestamp)>,
+    /// From which to go on; empty for the one before.
+    revision: String,
+    /// Up to when nothing is missing, if this message says so.
+    as_of: Option<Timestamp>,
 }
 
 /// Where a stream stands.
@@ -158,20 +162,23 @@ impl Stream {
             Event::Snapshot(chunk) => {
                 self.complete = chunk.complete;
                 if !chunk.complete {
-                    return Ok(News { entries: chunk.entries, complete: None });
+                    return Ok(News { entries: chunk.entries, revision: String::new(), as_of: None });
                 }
-                (chunk.entries, chunk.revision, chunk.as_of_time)
+                (chunk.entries, chunk.revision, Some(known(chunk.as_of_time)?))
             }
             Event::Delta(_) if !self.complete => return Err(incomplete),
             Event::Delta(delta) if delta.sequence_number != self.next => return Err(Broken::Gap("a delta is missing")),
             Event::Delta(delta) => {
                 self.next += 1;
-                (delta.entries, delta.revision, delta.as_of_time)
+                (delta.entries, delta.revision, delta.as_of_time.map(time))
             }
             Event::Heartbeat(_) if !self.complete => return Err(incomplete),
-            Event::Heartbeat(beat) => (Vec::new(), beat.revision, beat.as_of_time),
+            Event::Heartbeat(beat) => (Vec::new(), beat.revision, Some(known(beat.as_of_time)?)),
         };
-        let as_of = as_of.ok_or(Broken::Gap("no as_of_time"))?;
-        Ok(News { entries, complete: Some((revision, time(as_of))) })
+        Ok(News { entries, revision, as_of })
     }
+}
+
+fn known(as_of: Option<prost_types::Timestamp>) -> Result<Timestamp, Broken> {
+    as_of.map(time).ok_or(Broken::Gap("no as_of_time"))
 }

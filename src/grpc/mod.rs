@@ -7,6 +7,7 @@ mod ext_authz;
 mod key_service;
 pub mod limits;
 mod open_streams;
+mod revocation_feed;
 mod session_service;
 mod status;
 mod token_service;

@@ -18,8 +18,8 @@ use crate::proto::v1::token_service_server::TokenService;
 use crate::proto::v1::{self, ErrorReason, TokenKind};
 
 use super::open_streams::{Answers, OpenStreams};
-use super::status::{reason, status, unimplemented};
-use super::{checked, wire};
+use super::status::{reason, status};
+use super::{checked, revocation_feed, wire};
 
 /// Serves `TokenService`.
 #[derive(Debug, Clone)]
@@ -157,9 +157,12 @@ impl TokenService for Tokens {
 
     async fn watch_revocations(
         &self,
-        _: Request<v1::WatchRevocationsRequest>,
+        request: Request<v1::WatchRevocationsRequest>,
     ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        Err(unimplemented("WatchRevocations"))
+        let request = checked(request)?;
+        let after = wire::revision("after_revision", &request.after_revision).map_err(status)?;
+        let feed = self.authority.watch_revocations(&request.realm, &after).map_err(status)?;
+        Ok(Response::new(self.streams.open(revocation_feed::messages(feed))?))
     }
 }
 

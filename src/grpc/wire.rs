@@ -86,11 +86,13 @@ pub(super) fn consistency(consistency: Option<v1::Consistency>) -> Result<Consis
         }
         Some(Requirement::FullyConsistent(true)) => Ok(Consistency::FullyConsistent),
         Some(Requirement::AtLeastAsFresh(text)) => {
-            Revision::parse(&text).map(Consistency::AtLeastAsFresh).ok_or_else(|| {
-                Error::invalid("consistency.at_least_as_fresh", "must be a revision that the authority gave out")
-            })
+            revision("consistency.at_least_as_fresh", &text).map(Consistency::AtLeastAsFresh)
         }
     }
+}
+
+pub(super) fn revision(field: &'static str, text: &str) -> Result<Revision, Error> {
+    Revision::parse(text).ok_or_else(|| Error::invalid(field, "must be a revision that the authority gave out"))
 }
 
 /// JSON members of a `Struct`. Its numbers are doubles: whole ones become JSON integers.
@@ -147,10 +149,14 @@ fn value_message(value: &Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "nanoseconds of a second fit")]
 pub(super) fn time(time: Timestamp) -> Option<prost_types::Timestamp> {
+    Some(timestamp(time))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "nanoseconds of a second fit")]
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     let nanos = time.millis().rem_euclid(1000) as i32 * 1_000_000;
-    Some(prost_types::Timestamp { seconds: time.seconds(), nanos })
+    prost_types::Timestamp { seconds: time.seconds(), nanos }
 }
 
 pub(super) fn token_pair(tokens: IssuedTokens) -> v1::TokenPair {

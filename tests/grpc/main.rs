@@ -11,6 +11,7 @@ mod history;
 mod key_service;
 mod leaks;
 mod policy;
+mod revocation_feed;
 mod sdk;
 mod server_process;
 mod session_service;
