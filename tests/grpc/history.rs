@@ -15,12 +15,15 @@ use token_authority::proto::v1;
 use token_authority::proto::v1::consistency::Requirement;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::test_server::refusal;
 
 const SESSIONS_A_CLIENT: usize = 6;
+/// With the time that both calls may take, less than the leeway: later it would be a replay.
+const REPEATED_WITHIN: Duration = Duration::from_secs(1);
 /// Generous: a loaded machine is slow.
 const PROGRESS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,8 @@ struct Known {
     refresh: String,
     /// Consumed refresh tokens, oldest first.
     consumed: Vec<String>,
+    /// When the newest pair was acknowledged.
+    since: Instant,
     /// The answer to a refresh was cut off: the newest pair may have a successor.
     in_doubt: bool,
     /// Its absolute expiry, once seen.
@@ -290,7 +295,8 @@ impl Client {
         let request = v1::GetSessionRequest { session_id: id.clone(), ..Default::default() };
         let session = server.sessions.get_session(request).await.ok().and_then(|answer| answer.into_inner().session);
         let expires = session.and_then(|session| session.expire_time).map(|time| time.seconds);
-        self.known.push(Known { id, access, refresh, consumed: Vec::new(), in_doubt: false, expires, end: End::Live });
+        let (consumed, since) = (Vec::new(), Instant::now());
+        self.known.push(Known { id, access, refresh, consumed, since, in_doubt: false, expires, end: End::Live });
         Ok(())
     }
 
@@ -306,6 +312,7 @@ impl Client {
         let pair = answer?;
         known.consumed.push(std::mem::replace(&mut known.refresh, pair.refresh_token));
         known.access = pair.access_token;
+        known.since = Instant::now();
         self.issued.push(known.access.clone());
         Ok(())
     }
@@ -324,7 +331,9 @@ impl Client {
 
     /// Presents the token whose successor is the newest pair: the same is answered again.
     async fn repeat(&mut self, at: usize) -> Result<(), Status> {
-        let (Some(token), false) = (self.known[at].consumed.last().cloned(), self.known[at].in_doubt) else {
+        let known = &self.known[at];
+        let surely_in_leeway = !known.in_doubt && known.since.elapsed() < REPEATED_WITHIN;
+        let Some(token) = known.consumed.last().cloned().filter(|_| surely_in_leeway) else {
             return self.refresh(at).await;
         };
         let mut server = self.server();

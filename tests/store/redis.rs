@@ -86,7 +86,7 @@ async fn every_key_with_subject_data_expires() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kill_9() {
-    let mut server = RedisServer::start().await;
+    let mut server = RedisServer::start_durable().await;
     let store = open(&server, &TurnedClock::at(NOON)).await;
     let mut acknowledged = Vec::new();
     let mut unknown = 0;

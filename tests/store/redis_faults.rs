@@ -24,7 +24,7 @@ pub(crate) mod world;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_killed_loses_nothing_acknowledged() {
-    let mut redis = RedisServer::start().await;
+    let mut redis = RedisServer::start_durable().await;
     let world = World::on(&redis.url("t"), 2).await;
     let mut clients = under_load(clients(6, &world.channels), async |progress| {
         for _ in 0..2 {
