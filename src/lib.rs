@@ -14,7 +14,7 @@
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing, which decorates any store             -> domain, ports
-//! listener     accepts connections for both edges, within limits              -> config
+//! listener     accepts connections for both edges: limits, TLS, who calls      -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! config cli   what the process is told; the command line                      -> domain, proto
 //! app          builds the parts, runs and drains them                          -> all
