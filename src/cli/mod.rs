@@ -14,6 +14,7 @@ mod check_config;
 mod client;
 mod completions;
 mod demo;
+mod dev_certs;
 mod failure;
 mod healthcheck;
 mod man;
@@ -41,6 +42,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
+    DevCerts(dev_certs::DevCerts),
     #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
@@ -92,7 +94,7 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> 
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     match matches.subcommand_name() {
         Some(name) if !CLIENTS.contains(&name) && cli.client != ClientFlags::default() => {
-            let message = format!("--endpoint, --realm and --json are for {}, not for {name}", CLIENTS.join(", "));
+            let message = format!("client options such as --endpoint are for {}, not for {name}", CLIENTS.join(", "));
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
         }
         _ => Ok(cli),
@@ -104,6 +106,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(streams),
             Command::Demo(demo) => demo.run(streams),
+            Command::DevCerts(certs) => certs.run(streams),
             Command::Token(token) => block_on(token.run(&self.client, streams)),
             Command::Session(session) => block_on(session.run(&self.client, streams)),
             Command::CheckConfig(check) => check.run(streams),
@@ -164,7 +167,10 @@ mod tests {
             "token-authority token issue --subject s --claim role=admin",
             "token-authority token issue --subject s --remember-me --without-session",
             "token-authority token introspect",
-            "token-authority token introspect t --endpoint https://h:1",
+            "token-authority token introspect t --endpoint ftp://h:1",
+            "token-authority serve --ca ca.pem",
+            "token-authority dev-certs",
+            "token-authority dev-certs d --spiffe-id https://h/",
             "token-authority token introspect t --endpoint :",
             "token-authority serve --grpc localhost",
             "token-authority serve --store data",

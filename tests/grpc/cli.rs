@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::server_process::ServerProcess;
 
 mod command;
+mod tls;
 
 use command::{Client, run, run_with, text, write};
 
