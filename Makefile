@@ -9,9 +9,9 @@ CARGO_FLAGS ?=
 
 help:
 	@echo 'make run    build the release binary and serve on 127.0.0.1:50051, store in ./data'
-	@echo 'make test   install what the tests need (Redis, Python clients), then run them all'
+	@echo 'make test   install what the tests need (Redis, gateways, clients), then run them all'
 	@echo 'make lint   formatting, clippy, the client alone, dependencies, .proto files'
-	@echo 'make bench  throughput of the release binary beside its limits, in a minute and a half'
+	@echo 'make bench  throughput of the release binary beside its limits, in two or three minutes'
 	@echo 'make fmt    format the sources'
 
 run:

@@ -3,37 +3,48 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::OptionFuture;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::authority::authenticate_client::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, CreateKey, Exposure};
+use crate::config::{Config, Exposure, StoreUrl};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
 use crate::signing::Signer;
 use crate::store::embedded;
-use crate::store::key_encryption_key::{Created, KeyEncryptionKey, KeyFileError};
+use crate::store::key_encryption_key::KeyFileError;
+use crate::store::observed::ObservedStore;
 use crate::store::redis;
 use crate::store::sealing::SealedStore;
-use crate::store::vault::{self, VaultError};
+use crate::store::vault::VaultError;
 use crate::system::{SystemClock, SystemEntropy};
 use crate::tasks::Tasks;
+use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 
 mod edges;
-mod store;
+mod import;
+mod seal;
+pub(crate) mod store;
 mod tls;
+mod vitals;
 
+pub use import::import;
+pub use seal::rewrap;
 use store::OpenStore;
+use vitals::Vitals;
 
 /// What clients that hold connections open get to finish; the whole stop takes less than 10 s.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -70,6 +81,12 @@ pub enum StartError {
          made if it is missing"
     )]
     NoKeyFile(String),
+    /// Nothing to seal anew.
+    #[error("there is no store in {}: name the directory of one with --store embedded:DIR", .0.display())]
+    NoStore(PathBuf),
+    /// Nothing that the store could be sealed with now.
+    #[error("--previous-key-file is missing: name the file with the key that the store is sealed with now")]
+    NoPreviousKey,
     /// A realm's record.
     #[error("realm {realm}: {source}")]
     Realm {
@@ -124,35 +141,40 @@ impl Server {
         let health_address = probes.as_ref().map(Listener::address);
         let base = config.public_url.clone().unwrap_or_else(|| format!("{http_scheme}://{http_address}"));
 
-        let opened = OpenStore::open(&config, clock.clone(), entropy.clone()).await?;
-        let key = key_encryption_key(&config, &opened, &*entropy).await?;
-        let store: Arc<dyn Store> = Arc::new(SealedStore::open(opened.store(), &[key], &*entropy).await?);
+        check_key_file(&config)?;
+        let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
+        let clock = opened.clock(clock);
+        let keys = seal::keys(&config, &opened, &*entropy).await?;
+        let mut registry = Registry::default();
+        let observed = Arc::new(ObservedStore::new(opened.store(), &mut registry));
+        let store: Arc<dyn Store> = Arc::new(SealedStore::open(observed, &keys, &*entropy).await?);
+        if opened.is_ours_alone() {
+            seal::rewrap_with(&opened, &keys, &*entropy).await?;
+        }
 
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let authority = Arc::new(assemble(
-            realms,
-            store.clone(),
-            tasks.clone(),
-            index.clone(),
-            config.max_staleness,
-            clock,
-            entropy,
-        )?);
+        let authority =
+            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
         index.complete().await;
         info!(entries = index.len(), "revocation log read");
+        let tending = authority.clone();
+        tasks.spawn_until_stopped(async move { tending.tend_keys().await });
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
-        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), stopped.clone());
+        let calls = CallMeter::new(&mut registry);
+        let (signer, readiness) = (authority.signer(), health.readiness());
+        registry.register_collector(Box::new(Vitals { signer, index, readiness }));
+        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
-        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, stopped)?;
+        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
         let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
         edges.extend(health_edge.map(|edge| tasks.spawn_edge("health", edge)));
         health.check(&watched).await;
@@ -217,28 +239,12 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// From the named file, or from the store's own, which is made with the store.
-async fn key_encryption_key(
-    config: &Config,
-    opened: &OpenStore,
-    entropy: &dyn Entropy,
-) -> Result<KeyEncryptionKey, StartError> {
-    let file = match (&config.encryption_key_file, config.create_key) {
-        (Some(file), CreateKey::Never) => return Ok(KeyEncryptionKey::load(file)?),
-        (Some(file), CreateKey::IfMissing) => file.clone(),
-        (None, _) => {
-            let own = opened.own_key_file();
-            own.ok_or_else(|| StartError::NoKeyFile(config.store.to_string()))?
-        }
-    };
-    let (key, created) = vault::key_for(&*opened.store(), &file, entropy).await?;
-    if created == Created::New {
-        warn!(
-            file = %file.display(),
-            "made a new key-encryption key: back it up apart from the store, which is worthless without it"
-        );
+/// Before anything connects: the key can't be in the store's directory where there is none.
+fn check_key_file(config: &Config) -> Result<(), StartError> {
+    match (&config.store, &config.encryption_key_file) {
+        (StoreUrl::Embedded(_), _) | (_, Some(_)) => Ok(()),
+        (url, None) => Err(StartError::NoKeyFile(url.to_string())),
     }
-    Ok(key)
 }
 
 async fn open_realms(
@@ -247,7 +253,7 @@ async fn open_realms(
     store: &dyn Store,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Result<Vec<Realm>, StartError> {
+) -> Result<Vec<Arc<Realm>>, StartError> {
     let mut realms = Vec::new();
     for policy in policies {
         let name = policy.realm.to_string();
@@ -258,30 +264,24 @@ async fn open_realms(
     Ok(realms)
 }
 
-/// The authority over its realms, their keys installed where tokens are signed and verified.
+/// The authority over its realms.
 fn assemble(
-    realms: Vec<Realm>,
+    realms: Vec<Arc<Realm>>,
+    config: &Config,
     store: Arc<dyn Store>,
     tasks: Tasks,
     index: Arc<RevocationIndex>,
-    max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Authority, StartError> {
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
-    for realm in &realms {
-        let name = &realm.policy.realm;
-        issuers.set(name.clone(), realm.issuers.iter().map(ToString::to_string));
-        for (number, key) in &realm.keys {
-            let verifying = key.verify_key(name.clone()).map_err(|error| other(&error))?;
-            keys.install(verifying).map_err(|error| other(&error))?;
-            signer.install(name.clone(), *number, key.clone());
-        }
-    }
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    Ok(Authority::new(Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy }))
+    let clients = Clients::new(config.clients.clone());
+    let max_staleness = config.max_staleness;
+    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
+    Authority::new(parts).map_err(|error| other(&error))
 }
 
 /// Keeps the index small.

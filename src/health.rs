@@ -14,7 +14,14 @@ use crate::verify::revocations::RevocationIndex;
 
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// What turns with readiness. `liveness` stays, and `""` is the server as a whole.
-const SERVICES: [&str; 4] = ["", "readiness", "token_authority.v1.TokenService", "token_authority.v1.SessionService"];
+const SERVICES: [&str; 6] = [
+    "",
+    "readiness",
+    "token_authority.v1.TokenService",
+    "token_authority.v1.SessionService",
+    "token_authority.v1.KeyService",
+    "envoy.service.auth.v3.Authorization",
+];
 
 /// Whether the server is ready; shared by both edges.
 #[derive(Debug, Clone, Default)]

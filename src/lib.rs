@@ -1,4 +1,5 @@
-//! Token Authority issues, refreshes, introspects and revokes tokens over gRPC. This page is the map.
+//! Token Authority issues, refreshes, introspects and revokes tokens over gRPC, and over HTTP
+//! for gateways and OAuth libraries. This page is the map.
 //!
 //! # One sentence
 //!
@@ -13,17 +14,21 @@
 //! verify/      strict JWT checks, key set, revocation index, token cache       -> domain
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
-//! store/       embedded, redis; sealing, which decorates any store             -> domain, ports
+//! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
 //! listener     accepts connections for both edges: limits, TLS, who calls      -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
-//! config cli   what the process is told; the command line                      -> domain, proto
+//! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
+//! clock tasks  the time; background work; server and client are given both    -> domain
+//! config cli   what the process is told; the command line                      -> domain, verify, proto
 //! app          builds the parts, runs and drains them                          -> all
 //! ```
 //!
 //! `signing` and `verify` do no I/O, so they need no port; the store, the clock and the randomness
-//! do (`authority::ports`). `tests/security/layers.rs` holds the layers apart.
+//! do (`authority::ports`, `clock`). `tests/security/layers.rs` holds the layers apart.
 //!
-//! # Three walks
+//! The feature `client` alone builds `client`, `verify` and what they need, and nothing of the server.
+//!
+//! # Four walks
 //!
 //! **Issue.** [`grpc`] checks the request against the rules in its `.proto` file and parses names.
 //! [`authority`] finds the realm and the record's place, a keyed hash of the subject. The login
@@ -46,6 +51,12 @@
 //! store's log, and takes in this process's own revocations before they are answered. What the log
 //! loses in a failover, those who follow it put back, on the records too.
 //!
+//! **Rotate.** What is decided of a realm's keys, dates above all, is a [`domain::key_ring`] in the
+//! realm's record; whether a key is prepared, active or retiring follows from it and the time. Each
+//! server asks [`domain::rotate_keys`] once a second what is due, makes the keys that the answer names
+//! and commits; whoever loses that race follows. Dates lie a publish-ahead in the future, so servers
+//! and verifiers know a key before it signs. The key set is published from memory.
+//!
 //! # Invariants
 //!
 //! - After a revocation is answered, no token that it ends is active here.
@@ -55,11 +66,16 @@
 //! - An access token expires no later than its session's idle and absolute expiry; the latter never
 //!   moves.
 //! - Ending a session and its revocation are one commit; one function makes the entry.
+//! - Of an algorithm exactly one key is active; it was published before, and is until its last token
+//!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - What a token is exchanged for is never more than it, and falls with its session.
+//! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.
 //! - A clock that was set back un-expires nothing: a record never sees a time before its last change.
 //!
 //! Property tests over random histories hold them (`domain::histories`), and so does `kill -9` under
-//! load (`tests/grpc/crash.rs`) and a disk that loses what was not synced (`tests/store/power_cut.rs`).
+//! load (`tests/grpc/crash.rs`), a disk that loses what was not synced (`tests/store/power_cut.rs`), and
+//! a Redis that breaks in every way that we could think of (`tests/store/redis_faults.rs`).
 //!
 //! # Deliberately absent
 //!
@@ -76,6 +92,9 @@ pub mod app;
 pub mod authority;
 #[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
@@ -94,7 +113,7 @@ pub mod signing;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod system;
-#[cfg(feature = "server")]
+#[cfg(feature = "client")]
 pub mod tasks;
 #[cfg(feature = "server")]
 pub mod telemetry;

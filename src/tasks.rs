@@ -24,10 +24,7 @@ impl Tasks {
     pub fn spawn_until_stopped(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stopped = self.stopped.clone();
         self.tracker.spawn(async move {
-            tokio::select! {
-                () = task => {}
-                () = stopped.cancelled() => {}
-            }
+            stopped.run_until_cancelled_owned(task).await;
         });
     }
 

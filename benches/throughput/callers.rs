@@ -1,6 +1,7 @@
 //! What is asked: introspection of one token again and again, of each token once, refreshing down a
 //! chain, issuing, and an echo of the same size as another conversation.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prost::Message as _;
@@ -116,6 +117,61 @@ impl Caller for Issue {
         self.issued.push(tokens.access_token);
         self.refresh_token = tokens.refresh_token;
         Ok(())
+    }
+}
+
+/// Logs numbered subjects in, each on two devices, and says nothing else of them.
+pub(crate) struct Login {
+    realm: &'static str,
+    next: Arc<AtomicU64>,
+    end: u64,
+}
+
+impl Login {
+    /// One that shares the numbers below `end` with others.
+    pub(crate) fn new(realm: &'static str, next: Arc<AtomicU64>, end: u64) -> Self {
+        Self { realm, next, end }
+    }
+}
+
+impl Caller for Login {
+    fn request(&mut self) -> Option<Bytes> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let device_id = if number.is_multiple_of(2) { "laptop" } else { "phone" }.to_owned();
+        let request = v1::IssueTokenRequest {
+            realm: self.realm.into(),
+            subject: format!("user-{:06}", number / 2),
+            device: Some(v1::Device { device_id, ..Default::default() }),
+            ..Default::default()
+        };
+        (number < self.end).then(|| request.encode_to_vec().into())
+    }
+
+    fn answer(&mut self, answer: Bytes) -> Result<(), String> {
+        v1::IssueTokenResponse::decode(answer).map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Another caller, but not for longer than so many calls.
+pub(crate) struct Few<C> {
+    caller: C,
+    left: usize,
+}
+
+impl<C> Few<C> {
+    pub(crate) fn new(caller: C, calls: usize) -> Self {
+        Self { caller, left: calls }
+    }
+}
+
+impl<C: Caller> Caller for Few<C> {
+    fn request(&mut self) -> Option<Bytes> {
+        self.left = self.left.checked_sub(1)?;
+        self.caller.request()
+    }
+
+    fn answer(&mut self, answer: Bytes) -> Result<(), String> {
+        self.caller.answer(answer)
     }
 }
 

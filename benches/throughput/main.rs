@@ -21,7 +21,9 @@ mod callers;
 mod echo;
 mod limits;
 mod load;
+mod local;
 mod process;
+mod redis;
 mod table;
 
 /// As the binary has it.
@@ -37,6 +39,8 @@ const INTROSPECT: &str = "/token_authority.v1.TokenService/IntrospectToken";
 /// A call and its answer, in bytes of message: introspecting a token of RS256, and refreshing one.
 const INTROSPECTION: (usize, usize) = (930, 440);
 const REFRESHING: (usize, usize) = (190, 1_200);
+/// What is measured for each algorithm on the embedded store.
+const ROWS: [&str; 4] = ["issue", "refresh", "introspect known", "introspect first-time"];
 
 /// Measures the service beside its limits
 #[derive(Debug, Parser)]
@@ -83,6 +87,12 @@ struct Subject {
     chains: Vec<String>,
 }
 
+impl Subject {
+    fn wants(&self, row: &str, only: &str) -> bool {
+        format!("{row} {}", self.algorithm.name()).contains(only)
+    }
+}
+
 async fn bench(arguments: &Arguments) -> Result<(), Failure> {
     let time = Duration::from_secs_f64(arguments.seconds);
     let directory = TempDir::new()?;
@@ -101,18 +111,41 @@ async fn bench(arguments: &Arguments) -> Result<(), Failure> {
         arguments.rounds,
         arguments.seconds,
     );
+    let on_redis = redis::REFRESHES.to_lowercase().contains(&arguments.only.to_lowercase());
     let mut table = table::Table::default();
     for round in 0..arguments.rounds {
-        let mut rows = Vec::new();
-        let store = limits::commit(&directory.path().join(format!("raw-{round}")), time).await?;
-        rows.push(Row::limit("store commits, no network", store));
-        for subject in &mut subjects {
-            rows.extend(one_round(subject, store, directory.path(), time, &arguments.only).await?);
+        table.add(embedded_round(&mut subjects, round, directory.path(), time, &arguments.only).await?);
+        if on_redis {
+            let redis = redis::Redis::start(directory.path(), "everysec").await?;
+            table.add(redis::refreshes(&redis, directory.path(), time).await?);
         }
-        table.add(rows);
     }
     table.print();
+    if on_redis {
+        redis::footprint(directory.path()).await?.iter().for_each(|line| println!("{line}"));
+    }
     Ok(())
+}
+
+/// Measures everything on the embedded store once, unless nothing of it is wanted.
+async fn embedded_round(
+    subjects: &mut [Subject],
+    round: usize,
+    directory: &Path,
+    time: Duration,
+    only: &str,
+) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    let wanted = |subject: &&mut Subject| ROWS.iter().any(|row| subject.wants(row, only));
+    let mut wanted = subjects.iter_mut().filter(wanted).peekable();
+    if wanted.peek().is_some() {
+        let store = limits::commit(&directory.join(format!("raw-{round}")), time).await?;
+        rows.push(Row::limit("store commits, no network", store));
+        for subject in wanted {
+            rows.extend(one_round(subject, store, directory, time, only).await?);
+        }
+    }
+    Ok(rows)
 }
 
 /// Measures everything of one realm once.
@@ -124,7 +157,8 @@ async fn one_round(
     only: &str,
 ) -> Result<Vec<Row>, Failure> {
     let (realm, name) = (subject.realm, subject.algorithm.name());
-    let wanted = |row: &str| format!("{row} {name}").contains(only);
+    let measured: Vec<_> = ROWS.into_iter().filter(|row| subject.wants(row, only)).collect();
+    let wanted = |row: &str| measured.contains(&row);
     let sign = limits::sign(&subject.key, time);
     let verify = limits::verify(&subject.key, time / 3)?;
     let echo = Process::echo(directory).await?;
@@ -168,6 +202,13 @@ async fn one_round(
         let known = measure_known(&server, &channels, Repeat::introspect(realm, token), time).await?;
         let limit = Limit::of("echo", &[echo_small]).with_floor(Some(0.6));
         rows.push(row("introspect known", known, limit));
+    }
+    if wanted("local") {
+        let verifier = local::verifier(channels[0].clone(), realm, token).await?;
+        let limit = Limit::of("SHA-256 of the token", &[local::hash(token, time / 3)]);
+        rows.push(row("local known", local::known(&verifier, token, time / 3), limit));
+        let limit = Limit::of("verification", &[verify]);
+        rows.push(row("local first-time", local::first(&verifier, &subject.tokens[1..], time), limit));
     }
     drop((channels, server));
 

@@ -14,6 +14,9 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// Of `/proc`: `sysconf(_SC_CLK_TCK)` is 100 on every Linux that Rust runs on.
 const TICKS_PER_SECOND: u64 = 100;
 
+/// Fixed, so that tokens of one start are the next one's too.
+pub(crate) const ISSUER: &str = "http://bench.test";
+
 /// A server that serves.
 pub(crate) struct Process {
     child: Child,
@@ -24,11 +27,21 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `token-authority serve` on the store in a directory, as an operator would, logs to a file.
     pub(crate) async fn authority(directory: &Path) -> Result<Self, Failure> {
+        Self::serve(directory, &[format!("--store=embedded:{}", directory.join("store").display())]).await
+    }
+
+    /// The same on a store in Redis.
+    pub(crate) async fn authority_on(directory: &Path, redis: &str) -> Result<Self, Failure> {
+        let key = format!("--key-file={}", directory.join("kek").display());
+        Self::serve(directory, &[format!("--store={redis}"), key, "--dev".to_owned()]).await
+    }
+
+    async fn serve(directory: &Path, store: &[String]) -> Result<Self, Failure> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_token-authority"));
         command.args(["serve", "--grpc=127.0.0.1:0", "--http=127.0.0.1:0"]);
         // Fixed, so that tokens of one start are the next one's too.
-        command.arg("--public-url=http://bench.test");
-        command.arg(format!("--store=embedded:{}", directory.join("store").display()));
+        command.arg(format!("--public-url={ISSUER}"));
+        command.args(store);
         command.arg(format!("--realms={}", directory.join("realms").display()));
         Self::start(command.env_clear(), directory).await
     }

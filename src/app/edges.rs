@@ -4,8 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use futures::FutureExt as _;
 use futures::stream::StreamExt as _;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tonic::transport;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
@@ -15,9 +17,11 @@ use crate::authority::Authority;
 use crate::config::Config;
 use crate::health::Readiness;
 use crate::listener::Listener;
+use crate::proto::v1::key_service_server::KeyServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
+use crate::telemetry::call_meter::CallMeter;
 use crate::{grpc, http, proto};
 
 use super::StartError;
@@ -31,23 +35,26 @@ pub(super) fn grpc(
     config: &Config,
     authority: Arc<Authority>,
     health: HealthServer<impl HealthService>,
+    calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
     let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
-        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET))
+        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
         .layer(grpc::limits::Limits::default())
         .add_service(health)
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(authority.clone()))
+            TokenServiceServer::new(grpc::Tokens::new(authority.clone(), grpc::OpenStreams::new(stopped.clone())))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
+        .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(authority))
+            SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
-        );
+        )
+        .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)));
     let connections = listener.connections(config.connections).map(Ok::<_, Infallible>);
     let serving = server.serve_with_incoming_shutdown(connections, until(stopped));
     Ok(async move { serving.await.map_err(|error| error.to_string()) })
@@ -86,10 +93,11 @@ pub(super) fn http(
     config: &Config,
     authority: Arc<Authority>,
     readiness: Readiness,
+    registry: Registry,
     stopped: watch::Receiver<bool>,
 ) -> impl Future<Output = Result<(), String>> + Send + 'static {
     let limits = config.connections;
-    let router = http::router(authority, readiness);
+    let router = http::router(authority, readiness, registry);
     let serving = http::serve(listener.connections(limits), router, limits.peer_timeout, until(stopped));
     serving.map(Ok)
 }

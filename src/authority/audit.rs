@@ -2,13 +2,16 @@
 //! written as ids, subjects and tokens never.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
 use crate::domain::fact::Fact;
-use crate::domain::ids::{RealmName, SessionId};
+use crate::domain::ids::{ClientId, KeyId, KeyNumber, RealmName, SessionId, Sid};
 use crate::domain::refusal::Refusal;
 use crate::domain::revocation::RevocationScope;
+use crate::domain::rotate_keys::KeyFact;
+use crate::signing::key::SigningKey;
 
 use super::subjects::Committed;
 
@@ -27,6 +30,12 @@ pub(super) fn refused(realm: &RealmName, refusal: &Refusal) {
     info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
 }
 
+/// Logs an exchange, which no record keeps.
+pub(super) fn exchanged(realm: &RealmName, client: &ClientId, session: Option<Sid>) {
+    let session = session.map(|sid| hex(sid.session)).unwrap_or_default();
+    info!(target: "audit", realm = realm.as_str(), event = "token_exchanged", client = client.as_str(), session);
+}
+
 /// Logs a cut-off.
 pub(super) fn cut_off(scope: &RevocationScope) {
     match scope {
@@ -36,6 +45,27 @@ pub(super) fn cut_off(scope: &RevocationScope) {
         RevocationScope::Realm(realm, _) => info!(target: "audit", realm = realm.as_str(), event = "realm_revoked"),
         _ => {}
     }
+}
+
+/// Logs a step of a key's life.
+pub(super) fn key<'a>(realm: &RealmName, fact: KeyFact, key: impl Fn(KeyNumber) -> Option<&'a Arc<SigningKey>>) {
+    let (event, number, turn) = match fact {
+        KeyFact::Prepared(number) => ("key_prepared", number, None),
+        KeyFact::Scheduled(number, turn) => ("key_scheduled", number, Some(turn.millis())),
+        KeyFact::Postponed(number) => ("key_postponed", number, None),
+        KeyFact::Retired(number) => ("key_retired", number, None),
+        KeyFact::Revoked(number) => ("key_revoked", number, None),
+        KeyFact::Removed(number) => ("key_removed", number, None),
+    };
+    let (realm, key) = (realm.as_str(), key(number));
+    let kid = key.map(|key| key.kid().as_str());
+    let algorithm = key.map(|key| key.algorithm().name());
+    info!(target: "audit", realm, event, kid, algorithm, signs_from = turn);
+}
+
+/// Logs that a key is to be revoked, and why.
+pub(super) fn key_revocation_asked(realm: &RealmName, kid: &KeyId, reason: &str) {
+    info!(target: "audit", realm = realm.as_str(), event = "key_revocation_asked", kid = kid.as_str(), ?reason);
 }
 
 fn log(realm: &RealmName, fact: &Fact) {

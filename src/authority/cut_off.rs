@@ -9,7 +9,7 @@ use crate::domain::policy::MAX_SESSION_LIFETIME;
 use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
-use super::ports::{Commit, Entropy, Outcome, RecordKey, Store, Version};
+use super::ports::{Clock, Commit, Entropy, Outcome, RecordKey, Store, Version};
 use super::sending::send;
 use super::{Authority, Error, audit};
 
@@ -39,11 +39,7 @@ impl Authority {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let (done, outcome) = oneshot::channel();
         self.tasks.spawn(async move {
-            let entry = move || {
-                let now = clock.now();
-                // Sessions opened before can be refreshed for as long as any lives.
-                RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK }
-            };
+            let entry = move || ending(&*clock, &scope);
             let appended = append(&*store, &*entropy, &RecordKey::realm(realm), entry).await;
             let answer = appended.map(|(entry, revision)| {
                 index.insert(&entry);
@@ -54,6 +50,24 @@ impl Authority {
         });
         outcome.await.map_err(|_| Error::internal("the task of a cut-off ended early"))?
     }
+}
+
+/// Ends every session and token of a realm issued until now, in a store that nobody serves: no index
+/// is told.
+pub async fn end_realm_at_rest(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+    realm: &RealmName,
+) -> Result<(), Error> {
+    let entry = || ending(clock, |now| RevocationScope::Realm(realm.clone(), now));
+    append(store, entropy, &RecordKey::realm(realm.clone()), entry).await.map(drop)
+}
+
+/// An entry that counts from now on. Sessions opened before can be refreshed for as long as any lives.
+fn ending(clock: &dyn Clock, scope: impl Fn(Timestamp) -> RevocationScope) -> RevocationEntry {
+    let now = clock.now();
+    RevocationEntry { scope: scope(now), until: now + MAX_SESSION_LIFETIME + ENTRY_SLACK }
 }
 
 /// Appends the entry with a commit of the realm's record, unchanged.

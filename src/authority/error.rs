@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::domain::ids::InvalidName;
 use crate::domain::refusal::Refusal;
+use crate::domain::rotate_keys::KeyRefusal;
 
 use super::ports::StoreError;
 
@@ -13,6 +14,9 @@ pub enum Error {
     /// The rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The key's state says no.
+    #[error(transparent)]
+    Key(#[from] KeyRefusal),
     /// A field of the request is not what it may be.
     #[error("{field} {problem}")]
     Invalid {
@@ -21,6 +25,9 @@ pub enum Error {
         /// What is allowed.
         problem: String,
     },
+    /// Nobody whom the realm knows, or no proof of it.
+    #[error("the client is not known, or did not prove who it is")]
+    ClientNotAuthenticated,
     /// No such realm.
     #[error("there is no realm {0:?}")]
     UnknownRealm(String),

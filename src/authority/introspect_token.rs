@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use tracing::debug;
 
+use crate::domain::client::{Client, Role};
 use crate::domain::ids::{Audience, Scope, Subject};
 use crate::domain::refresh::accepts;
 use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
 use crate::domain::token::RefreshToken;
 pub use crate::verify::VerifiedToken;
+use crate::verify::Verifier;
 
 use super::{Authority, Error, Origin, Realm, is_cut_off};
 
@@ -82,6 +84,25 @@ impl Authority {
         self.introspect(&realm, request).await
     }
 
+    /// The same for a client, which sees only tokens for its audiences, and refresh tokens of its own:
+    /// any other looks inactive, as one that does not exist (RFC 7662, section 2.2).
+    pub async fn introspect_token_for(
+        &self,
+        realm: &str,
+        client: &Client,
+        token: String,
+    ) -> Result<Introspection, Error> {
+        client.check_role(Role::Introspect)?;
+        let (required_audience, required_scope) = (None, Vec::new());
+        let request = IntrospectToken { token, required_audience, required_scope, consistency: Consistency::default() };
+        let Introspection { active, revision } = self.introspect_token(realm, &request).await?;
+        let visible = |active: &Active| match active {
+            Active::Access(token) => client.sees(&token.audience),
+            Active::Refresh(refresh) => refresh.session.client == client.id,
+        };
+        Ok(Introspection { active: active.filter(visible), revision })
+    }
+
     /// Introspects many tokens, as of one moment or later; answers are in the order of the tokens.
     pub async fn introspect_tokens(
         &self,
@@ -138,7 +159,8 @@ impl Authority {
     }
 
     async fn active_access(&self, realm: &Realm, request: &IntrospectToken) -> Result<Option<Active>, Error> {
-        let token = match self.verifier.verify(&realm.policy.realm, &request.token, self.now()) {
+        let check = |verifier: &Verifier| verifier.verify(realm.name(), &request.token, self.now());
+        let token = match self.with_newest_keys(realm.name(), check).await? {
             Ok(token) => token,
             Err(rejection) => {
                 debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "access token not active");

@@ -1,29 +1,38 @@
 //! The use cases, one file each, and the ports that they need.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::ids::{RealmName, Route, Sid};
+use crate::domain::ids::{KeyNumber, RealmName, Route, Sid};
 use crate::domain::session::{Place, Session};
 use crate::domain::subject::SubjectRecord;
 use crate::domain::time::Timestamp;
 use crate::domain::transition::{Context, Decision, Fresh, Grant};
 use crate::signing::{SignError, Signer};
 use crate::tasks::Tasks;
-use crate::verify::VerifiedToken;
-use crate::verify::Verifier;
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::{Rejection, VerifiedToken, Verifier};
 
 mod audit;
+pub mod authenticate_client;
+mod browser_session;
+pub mod check_request;
+mod client_credentials;
 mod cut_off;
 mod error;
+pub mod exchange_token;
+pub mod import_key;
 pub mod introspect_token;
+mod introspection_statement;
 pub mod issue_token;
 mod jwks;
+pub mod keys;
 mod persisted;
 pub mod ports;
 mod realm;
+mod realm_change;
+mod realm_record;
+mod realms;
 pub mod refresh_token;
 pub mod revocation_feed;
 mod revocation_log;
@@ -32,16 +41,19 @@ mod sending;
 pub mod sessions;
 mod subjects;
 
+pub use cut_off::end_realm_at_rest;
 pub use error::Error;
+pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
+use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 use revocation_feed::RevocationFeed;
 
 /// The service behind every edge.
 #[derive(Debug)]
 pub struct Authority {
-    realms: HashMap<RealmName, Arc<Realm>>,
+    realms: realms::Realms,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
     tasks: Tasks,
@@ -52,13 +64,14 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    clients: Clients,
 }
 
 /// What an authority is made of.
 #[derive(Debug)]
 pub struct Parts {
     /// The realms in service.
-    pub realms: Vec<Realm>,
+    pub realms: Vec<Arc<Realm>>,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
     /// Commits go on here when their callers go away.
@@ -75,6 +88,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Who may call over HTTP.
+    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -89,27 +104,40 @@ pub struct IssuedTokens {
 }
 
 impl Authority {
-    /// Puts the parts together. The realms' keys are installed in signer and verifier.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy } = parts;
-        let realms = realms.into_iter().map(|realm| (realm.policy.realm.clone(), Arc::new(realm))).collect();
+    /// Puts the parts together, and the realms' keys into signer and verifier.
+    pub fn new(parts: Parts) -> Result<Self, Error> {
+        let realms = realms::Realms::new(&parts)?;
+        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
-        Self { realms, store, subjects, tasks, signer, verifier, index, feed, max_staleness, clock, entropy }
+        Ok(Self {
+            realms,
+            store,
+            subjects,
+            tasks,
+            signer,
+            verifier,
+            index,
+            feed,
+            max_staleness,
+            clock,
+            entropy,
+            clients,
+        })
     }
 
     /// The realm of a request; empty means `default`.
-    fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
+    pub fn realm(&self, name: &str) -> Result<Arc<Realm>, Error> {
         let name = if name.is_empty() { "default" } else { name };
         RealmName::parse(name)
             .ok()
-            .and_then(|name| self.realms.get(&name).cloned())
+            .and_then(|name| self.realms.realm(&name))
             .ok_or_else(|| Error::UnknownRealm(name.to_owned()))
     }
 
-    /// The realms in service.
-    pub fn realms(&self) -> impl Iterator<Item = &Realm> {
-        self.realms.values().map(Arc::as_ref)
+    /// Who signs for the realms.
+    pub fn signer(&self) -> Arc<Signer> {
+        self.signer.clone()
     }
 
     /// Before the whole log has been read, and long after it was read last, nobody knows which sessions
@@ -119,8 +147,28 @@ impl Authority {
         if fresh { Ok(()) } else { Err(Error::NotFresh) }
     }
 
+    /// How much of its lifetime an access token has left: `expires_in` (RFC 6749, section 5.1).
+    pub fn lifetime_left(&self, tokens: &IssuedTokens) -> Duration {
+        tokens.grant.access.expires.since(self.now())
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Checks a token, and again where its key is not known here: another instance may just have made it.
+    async fn with_newest_keys<T>(
+        &self,
+        realm: &RealmName,
+        check: impl Fn(&Verifier) -> Result<T, Rejection>,
+    ) -> Result<Result<T, Rejection>, Error> {
+        match check(&self.verifier) {
+            Err(Rejection::UnknownKey) => {
+                self.realms.read_again(realm).await?;
+                Ok(check(&self.verifier))
+            }
+            checked => Ok(checked),
+        }
     }
 
     /// Runs a transition that grants tokens. The signature is made while the commit is under way;
@@ -131,6 +179,7 @@ impl Authority {
         place: Place,
         mut transition: impl FnMut(Option<&SubjectRecord>, &Context<'_>) -> Decision<Grant> + Send + 'static,
     ) -> Result<IssuedTokens, Error> {
+        let realm = self.realms.signing(realm).await?;
         let (signer, signing) = (self.signer.clone(), realm.clone());
         let committed = self
             .change(&realm, place, move |record, context| {
@@ -168,12 +217,14 @@ impl Authority {
                 .filter(|session| is_cut_off(&index, &deciding.policy.realm, session))
                 .map(|session| session.id)
                 .collect();
+            let now = clock.now();
             let context = Context {
-                now: clock.now(),
+                now,
                 policy: &deciding.policy,
                 place,
                 cut_off: &cut_off,
-                key: deciding.active,
+                // The signer has no key 0.
+                key: deciding.signing_key(now).map_or(KeyNumber(0), |(number, _)| number),
                 fresh: fresh(&*entropy),
             };
             transition(record, &context)

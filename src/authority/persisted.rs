@@ -11,7 +11,7 @@ use crate::domain::subject::{EndedSession, NamedRequest, RequestId, SubjectRecor
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Confirmation, SessionSecret};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A record that can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -19,8 +19,8 @@ pub(super) enum DecodeError {
     /// Not protobuf of this shape.
     #[error("not a subject record: {0}")]
     Damaged(#[from] prost::DecodeError),
-    /// Written by a newer version.
-    #[error("subject record of format {0}, this version reads up to {FORMAT}")]
+    /// Written by another version.
+    #[error("subject record of format {0}, this version reads {FORMAT}")]
     Format(u32),
     /// A field holds what its type can't.
     #[error("subject record: {0}")]
@@ -32,35 +32,36 @@ pub(super) enum DecodeError {
 
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct RecordV1 {
+struct RecordV2 {
     #[prost(uint32, tag = "1")]
     format: u32,
     #[prost(string, tag = "2")]
     subject: String,
-    #[prost(uint32, tag = "3")]
-    epoch: u32,
+    /// Seconds that it is behind `changed`.
+    #[prost(sint64, tag = "3")]
+    epoch: i64,
     #[prost(int64, tag = "4")]
     keep_until: i64,
     #[prost(int64, tag = "5")]
     changed: i64,
     #[prost(message, repeated, tag = "6")]
-    sessions: Vec<SessionV1>,
+    sessions: Vec<SessionV2>,
     #[prost(message, repeated, tag = "7")]
-    ended: Vec<EndedV1>,
+    ended: Vec<EndedV2>,
     #[prost(message, repeated, tag = "8")]
-    requests: Vec<RequestV1>,
+    requests: Vec<RequestV2>,
     #[prost(uint32, tag = "9")]
     ended_below: u32,
 }
 
-/// Times but `created` are milliseconds after `created`: shorter as varints.
+/// Times are milliseconds from another that they usually equal or follow: what is zero is not written,
+/// and what is small is short. Millions of these are kept in memory.
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct SessionV1 {
+struct SessionV2 {
+    /// Its id, its secret, and the random part of its access token's `jti`.
     #[prost(bytes = "vec", tag = "1")]
-    id: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    secret: Vec<u8>,
+    random: Vec<u8>,
     #[prost(string, tag = "3")]
     client: String,
     #[prost(string, repeated, tag = "4")]
@@ -70,58 +71,64 @@ struct SessionV1 {
     #[prost(string, tag = "6")]
     claims_json: String,
     #[prost(message, optional, tag = "7")]
-    device: Option<DeviceV1>,
+    device: Option<DeviceV2>,
     #[prost(message, optional, tag = "8")]
-    confirmation: Option<ConfirmationV1>,
+    confirmation: Option<ConfirmationV2>,
+    /// The generation less the first.
     #[prost(uint64, tag = "9")]
-    generation: u64,
+    rotations: u64,
+    /// Before the record's `changed`.
     #[prost(int64, tag = "10")]
     created: i64,
+    /// After `created`.
     #[prost(int64, tag = "11")]
     refreshed: i64,
+    /// Before `expires`.
     #[prost(int64, tag = "12")]
     idle_expires: i64,
+    /// After `created`.
     #[prost(int64, tag = "13")]
     expires: i64,
+    /// After `refreshed`.
     #[prost(int64, tag = "14")]
     access_until: i64,
     #[prost(uint32, tag = "15")]
     access_epoch: u32,
     #[prost(message, optional, tag = "16")]
-    access: Option<AccessV1>,
+    access: Option<AccessV2>,
     #[prost(string, optional, tag = "17")]
     next_claims_json: Option<String>,
+    #[prost(string, tag = "18")]
+    device_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct AccessV1 {
-    #[prost(bytes = "vec", tag = "1")]
-    random: Vec<u8>,
+struct AccessV2 {
+    /// After `refreshed`.
     #[prost(int64, tag = "2")]
     issued: i64,
+    /// Before `access_until`.
     #[prost(int64, tag = "3")]
     expires: i64,
     #[prost(uint32, tag = "4")]
     key: u32,
     /// Present where the token was narrowed.
     #[prost(message, optional, tag = "5")]
-    scope: Option<NamesV1>,
+    scope: Option<NamesV2>,
     #[prost(message, optional, tag = "6")]
-    audience: Option<NamesV1>,
+    audience: Option<NamesV2>,
     #[prost(uint32, tag = "7")]
     epoch: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct NamesV1 {
+struct NamesV2 {
     #[prost(string, repeated, tag = "1")]
     names: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct DeviceV1 {
-    #[prost(string, tag = "1")]
-    id: String,
+struct DeviceV2 {
     #[prost(string, tag = "2")]
     platform: String,
     #[prost(string, tag = "3")]
@@ -133,7 +140,7 @@ struct DeviceV1 {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct ConfirmationV1 {
+struct ConfirmationV2 {
     #[prost(bytes = "vec", tag = "1")]
     jwk_thumbprint: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
@@ -141,7 +148,7 @@ struct ConfirmationV1 {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RequestV1 {
+struct RequestV2 {
     #[prost(bytes = "vec", tag = "1")]
     name: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
@@ -153,7 +160,7 @@ struct RequestV1 {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct EndedV1 {
+struct EndedV2 {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
     #[prost(uint32, tag = "2")]
@@ -161,28 +168,28 @@ struct EndedV1 {
 }
 
 /// Secrets and personal data.
-impl std::fmt::Debug for RecordV1 {
+impl std::fmt::Debug for RecordV2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RecordV1(..)")
+        f.write_str("RecordV2(..)")
     }
 }
 
-impl std::fmt::Debug for SessionV1 {
+impl std::fmt::Debug for SessionV2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionV1(..)")
+        f.write_str("SessionV2(..)")
     }
 }
 
 /// The record as bytes.
 pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
-    RecordV1 {
+    RecordV2 {
         format: FORMAT,
         subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
-        epoch: record.epoch,
+        epoch: record.changed.seconds() - i64::from(record.epoch),
         ended_below: record.ended_below,
         keep_until: record.keep_until.millis(),
         changed: record.changed.millis(),
-        sessions: record.sessions.iter().map(encode_session).collect(),
+        sessions: record.sessions.iter().map(|session| encode_session(session, record.changed)).collect(),
         ended: record.ended.iter().map(encode_ended).collect(),
         requests: record.requests.iter().map(encode_request).collect(),
     }
@@ -191,46 +198,48 @@ pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
 
 /// The record that `encode` wrote.
 pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
-    let record = RecordV1::decode(bytes)?;
+    let record = RecordV2::decode(bytes)?;
     if record.format != FORMAT {
         return Err(DecodeError::Format(record.format));
     }
+    let changed = Timestamp::from_millis(record.changed);
+    let sessions = record.sessions.into_iter().map(|session| decode_session(session, changed));
     Ok(SubjectRecord {
         subject: if record.subject.is_empty() { None } else { Some(Subject::parse(&record.subject)?) },
-        epoch: record.epoch,
+        epoch: u32::try_from(changed.seconds().saturating_sub(record.epoch))
+            .map_err(|_| DecodeError::Field("epoch"))?,
         ended_below: record.ended_below,
         keep_until: Timestamp::from_millis(record.keep_until),
-        changed: Timestamp::from_millis(record.changed),
-        sessions: record.sessions.into_iter().map(decode_session).collect::<Result<_, _>>()?,
+        changed,
+        sessions: sessions.collect::<Result<_, _>>()?,
         ended: record.ended.iter().map(decode_ended).collect::<Result<_, _>>()?,
         requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
     })
 }
 
-fn encode_session(session: &Session) -> SessionV1 {
-    let created = session.created;
-    let after = |time: Timestamp| time.millis() - created.millis();
-    SessionV1 {
-        id: session.id.0.to_vec(),
-        secret: session.secret.expose().to_vec(),
+fn encode_session(session: &Session, changed: Timestamp) -> SessionV2 {
+    let Session { created, refreshed, expires, access_until, .. } = *session;
+    let between = |later: Timestamp, earlier: Timestamp| later.millis() - earlier.millis();
+    SessionV2 {
+        random: [session.id.0, *session.secret.expose(), session.access.random].concat(),
         client: session.client.as_str().to_owned(),
         audience: session.audience.iter().map(ToString::to_string).collect(),
         scope: session.scope.iter().map(ToString::to_string).collect(),
         claims_json: encode_claims(&session.claims),
         next_claims_json: session.next_claims.as_ref().map(encode_claims),
-        device: (session.device != Device::default()).then(|| encode_device(&session.device)),
+        device_id: session.device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        device: encode_device(&session.device),
         confirmation: session.confirmation.as_ref().map(encode_confirmation),
-        generation: session.generation,
-        created: created.millis(),
-        refreshed: after(session.refreshed),
-        idle_expires: after(session.idle_expires),
-        expires: after(session.expires),
-        access_until: after(session.access_until),
+        rotations: session.generation.saturating_sub(1),
+        created: between(changed, created),
+        refreshed: between(refreshed, created),
+        idle_expires: between(expires, session.idle_expires),
+        expires: between(expires, created),
+        access_until: between(access_until, refreshed),
         access_epoch: session.access_epoch,
-        access: Some(AccessV1 {
-            random: session.access.random.to_vec(),
-            issued: after(session.access.issued),
-            expires: after(session.access.expires),
+        access: Some(AccessV2 {
+            issued: between(session.access.issued, refreshed),
+            expires: between(access_until, session.access.expires),
             epoch: session.access.epoch,
             key: session.access.key.0,
             scope: session.access.scope.as_ref().map(|scope| names(scope)),
@@ -244,34 +253,40 @@ fn encode_claims(claims: &Claims) -> String {
     if members.is_empty() { String::new() } else { serde_json::Value::Object(members.clone()).to_string() }
 }
 
-fn names<T: ToString>(names: &[T]) -> NamesV1 {
-    NamesV1 { names: names.iter().map(ToString::to_string).collect() }
+fn names<T: ToString>(names: &[T]) -> NamesV2 {
+    NamesV2 { names: names.iter().map(ToString::to_string).collect() }
 }
 
-fn decode_session(session: SessionV1) -> Result<Session, DecodeError> {
-    let at = |after: i64| Timestamp::from_millis(session.created + after);
+fn decode_session(session: SessionV2, changed: Timestamp) -> Result<Session, DecodeError> {
+    let after = |time: Timestamp, millis: i64| Timestamp::from_millis(time.millis().saturating_add(millis));
+    let before = |time: Timestamp, millis: i64| Timestamp::from_millis(time.millis().saturating_sub(millis));
+    let created = before(changed, session.created);
+    let (refreshed, expires) = (after(created, session.refreshed), after(created, session.expires));
+    let access_until = after(refreshed, session.access_until);
     let access = session.access.ok_or(DecodeError::Field("access"))?;
+    let random: [u8; 48] = bytes(&session.random, "random")?;
+    let [id, secret, random] = *random.as_chunks::<16>().0 else { return Err(DecodeError::Field("random")) };
     Ok(Session {
-        id: SessionId(bytes(&session.id, "id")?),
-        secret: SessionSecret::new(bytes(&session.secret, "secret")?),
+        id: SessionId(id),
+        secret: SessionSecret::new(secret),
         client: ClientId::parse(&session.client)?,
         audience: parse_all(&session.audience, Audience::parse)?,
         scope: parse_all(&session.scope, Scope::parse)?,
         claims: decode_claims(&session.claims_json)?,
         next_claims: session.next_claims_json.as_deref().map(decode_claims).transpose()?,
-        device: session.device.map(decode_device).transpose()?.unwrap_or_default(),
+        device: decode_device(&session.device_id, session.device.unwrap_or_default())?,
         confirmation: session.confirmation.as_ref().map(decode_confirmation).transpose()?,
-        generation: session.generation,
-        created: at(0),
-        refreshed: at(session.refreshed),
-        idle_expires: at(session.idle_expires),
-        expires: at(session.expires),
-        access_until: at(session.access_until),
+        generation: session.rotations.saturating_add(1),
+        refreshed,
+        created,
+        idle_expires: before(expires, session.idle_expires),
+        expires,
+        access_until,
         access_epoch: session.access_epoch,
         access: AccessStamp {
-            random: bytes(&access.random, "access.random")?,
-            issued: at(access.issued),
-            expires: at(access.expires),
+            random,
+            issued: after(refreshed, access.issued),
+            expires: before(access_until, access.expires),
             epoch: access.epoch,
             key: KeyNumber(access.key),
             scope: access.scope.map(|scope| parse_all(&scope.names, Scope::parse)).transpose()?,
@@ -292,19 +307,20 @@ fn decode_claims(json: &str) -> Result<Claims, DecodeError> {
     Claims::new(members).map_err(|_| DecodeError::Field("claims"))
 }
 
-fn encode_device(device: &Device) -> DeviceV1 {
-    DeviceV1 {
-        id: device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+/// All but its id; `None` where that says nothing.
+fn encode_device(device: &Device) -> Option<DeviceV2> {
+    let told = DeviceV2 {
         platform: device.platform.clone(),
         name: device.name.clone(),
         user_agent: device.user_agent.clone(),
         ip_address: device.ip_address.clone(),
-    }
+    };
+    (told != DeviceV2::default()).then_some(told)
 }
 
-fn decode_device(device: DeviceV1) -> Result<Device, DecodeError> {
+fn decode_device(id: &str, device: DeviceV2) -> Result<Device, DecodeError> {
     Ok(Device {
-        id: if device.id.is_empty() { None } else { Some(DeviceId::parse(&device.id)?) },
+        id: if id.is_empty() { None } else { Some(DeviceId::parse(id)?) },
         platform: device.platform,
         name: device.name,
         user_agent: device.user_agent,
@@ -312,18 +328,18 @@ fn decode_device(device: DeviceV1) -> Result<Device, DecodeError> {
     })
 }
 
-fn encode_confirmation(confirmation: &Confirmation) -> ConfirmationV1 {
+fn encode_confirmation(confirmation: &Confirmation) -> ConfirmationV2 {
     match confirmation {
         Confirmation::JwkThumbprint(thumbprint) => {
-            ConfirmationV1 { jwk_thumbprint: thumbprint.to_vec(), certificate_thumbprint: Vec::new() }
+            ConfirmationV2 { jwk_thumbprint: thumbprint.to_vec(), certificate_thumbprint: Vec::new() }
         }
         Confirmation::CertificateThumbprint(thumbprint) => {
-            ConfirmationV1 { jwk_thumbprint: Vec::new(), certificate_thumbprint: thumbprint.to_vec() }
+            ConfirmationV2 { jwk_thumbprint: Vec::new(), certificate_thumbprint: thumbprint.to_vec() }
         }
     }
 }
 
-fn decode_confirmation(confirmation: &ConfirmationV1) -> Result<Confirmation, DecodeError> {
+fn decode_confirmation(confirmation: &ConfirmationV2) -> Result<Confirmation, DecodeError> {
     if confirmation.certificate_thumbprint.is_empty() {
         Ok(Confirmation::JwkThumbprint(bytes(&confirmation.jwk_thumbprint, "confirmation")?))
     } else {
@@ -341,18 +357,18 @@ const END_REASONS: [EndReason; 7] = [
     EndReason::Idle,
 ];
 
-fn encode_ended(ended: &EndedSession) -> EndedV1 {
+fn encode_ended(ended: &EndedSession) -> EndedV2 {
     let reason = END_REASONS.iter().position(|reason| *reason == ended.reason).unwrap_or_default();
-    EndedV1 { id: ended.id.0.to_vec(), reason: reason as u32 }
+    EndedV2 { id: ended.id.0.to_vec(), reason: reason as u32 }
 }
 
-fn decode_ended(ended: &EndedV1) -> Result<EndedSession, DecodeError> {
+fn decode_ended(ended: &EndedV2) -> Result<EndedSession, DecodeError> {
     let reason = END_REASONS.get(ended.reason as usize).copied().unwrap_or(EndReason::Revoked);
     Ok(EndedSession { id: SessionId(bytes(&ended.id, "ended.id")?), reason })
 }
 
-fn encode_request(request: &NamedRequest) -> RequestV1 {
-    RequestV1 {
+fn encode_request(request: &NamedRequest) -> RequestV2 {
+    RequestV2 {
         name: request.id.name.to_vec(),
         content: request.id.content.to_vec(),
         session: request.session.0.to_vec(),
@@ -360,7 +376,7 @@ fn encode_request(request: &NamedRequest) -> RequestV1 {
     }
 }
 
-fn decode_request(request: &RequestV1) -> Result<NamedRequest, DecodeError> {
+fn decode_request(request: &RequestV2) -> Result<NamedRequest, DecodeError> {
     Ok(NamedRequest {
         id: RequestId {
             name: bytes(&request.name, "request.name")?,
@@ -436,8 +452,8 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_and_damage_never_panics() {
-        let newer = RecordV1 { format: FORMAT + 1, ..RecordV1::default() }.encode_to_vec();
-        assert!(matches!(decode(&newer), Err(DecodeError::Format(2))));
+        let newer = RecordV2 { format: FORMAT + 1, ..RecordV2::default() }.encode_to_vec();
+        assert!(matches!(decode(&newer), Err(DecodeError::Format(3))));
         let bytes = encode(&record());
         for cut in 0..bytes.len() {
             let _ = decode(&bytes[..cut]);

@@ -7,26 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
+pub use crate::clock::{Clock, ClockJumped};
 use crate::domain::ids::{RealmName, SubjectKey};
 pub use crate::domain::revocation::LogUpdate;
 use crate::domain::revocation::{Owner, Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
-
-/// Tells the time. Injected, so that tests can turn it.
-pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now. Never earlier than it said before.
-    fn now(&self) -> Timestamp;
-
-    /// Whether it can be believed; a server whose clock can't is not ready.
-    fn in_order(&self) -> Result<(), ClockJumped> {
-        Ok(())
-    }
-}
-
-/// The machine's clock was set by more than can be believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the machine's clock was set by more than 30 s: set it right, or restart the server")]
-pub struct ClockJumped;
 
 /// The system's randomness. Injected, so that tests can repeat it.
 pub trait Entropy: Send + Sync + fmt::Debug {
@@ -44,6 +29,8 @@ pub enum RecordKind {
     Realm = 1,
     /// Everything known of one subject.
     Subject = 2,
+    /// A client's assertion that was used: it is there, and says nothing else.
+    ClientAssertion = 3,
 }
 
 /// Where a record stands.
@@ -68,6 +55,11 @@ impl RecordKey {
         Self { kind: RecordKind::Subject, realm: Some(realm), id: subject.0 }
     }
 
+    /// The record of a client's assertion.
+    pub fn client_assertion(realm: RealmName, id: [u8; 16]) -> Self {
+        Self { kind: RecordKind::ClientAssertion, realm: Some(realm), id }
+    }
+
     /// What the record is about.
     pub fn kind(&self) -> RecordKind {
         self.kind
@@ -83,11 +75,13 @@ impl RecordKey {
         &self.id
     }
 
-    /// Whose record it is, as entries of the revocation log say it; `None` for the store's own.
+    /// Whose record it is, as entries of the revocation log say it; `None` for the store's own,
+    /// and for what nothing of is ever revoked.
     pub fn owner(&self) -> Option<Owner> {
         let subject = match self.kind {
             RecordKind::Vault | RecordKind::Realm => None,
             RecordKind::Subject => Some(SubjectKey(self.id)),
+            RecordKind::ClientAssertion => return None,
         };
         Some(Owner { realm: self.realm.clone()?, subject })
     }
@@ -100,6 +94,20 @@ impl RecordKey {
         bytes.extend_from_slice(&self.id);
         bytes.extend_from_slice(realm.as_bytes());
         bytes
+    }
+
+    /// The key that `to_bytes` wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (kind, rest) = bytes.split_first()?;
+        let (id, realm) = rest.split_first_chunk::<16>()?;
+        let realm = std::str::from_utf8(realm).ok().and_then(|realm| RealmName::parse(realm).ok());
+        let key = match *kind {
+            0 => Self::VAULT,
+            1 => Self::realm(realm?),
+            2 => Self::subject(realm?, SubjectKey(*id)),
+            _ => return None,
+        };
+        (key.to_bytes() == bytes).then_some(key)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `RefreshToken`: a session goes on with its next pair of tokens.
 
+use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
@@ -47,5 +48,16 @@ impl Authority {
             arrived,
         };
         self.grant(realm, place, move |record, context| refresh(record, &request, context)).await
+    }
+
+    /// The same for a client, if it is registered for the grant.
+    pub async fn refresh_token_for(
+        &self,
+        realm: &str,
+        client: &Client,
+        request: RefreshToken,
+    ) -> Result<IssuedTokens, Error> {
+        client.check_grant(GrantType::RefreshToken)?;
+        self.refresh_token(realm, RefreshToken { client: Some(client.id.clone()), ..request }).await
     }
 }

@@ -1,9 +1,12 @@
 //! `RevokeToken` (RFC 7009): any token of a session ends the session. Idempotent: a token that is
 //! not valid is not an error, since its purpose is served; a store that fails is one.
 
+use crate::domain::client::{Client, Role};
 use crate::domain::end_session::{end_session, revoke_token};
-use crate::domain::ids::Sid;
+use crate::domain::ids::{ClientId, Sid};
+use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
+use crate::verify::Verifier;
 
 use super::ports::RecordKey;
 use super::{Authority, Error, Origin};
@@ -20,7 +23,8 @@ impl Authority {
             return self.end(name, refresh.session).await;
         }
         // Expired tokens too: their session may live on.
-        let Ok(token) = self.verifier.authenticate(&realm.policy.realm, token) else {
+        let check = |verifier: &Verifier| verifier.authenticate(realm.name(), token);
+        let Ok(token) = self.with_newest_keys(realm.name(), check).await? else {
             return Ok(self.index.revision());
         };
         match Origin::of(&token) {
@@ -33,6 +37,33 @@ impl Authority {
                 Ok(committed.revision.unwrap_or_else(|| self.index.revision()))
             }
             _ => Ok(self.index.revision()),
+        }
+    }
+
+    /// The same for a client, which ends its own tokens, and those of others if it has the role.
+    pub async fn revoke_token_for(&self, realm: &str, client: &Client, token: &str) -> Result<(), Error> {
+        if client.check_role(Role::Revoke).is_err() {
+            match self.client_of(realm, token).await? {
+                Some(owner) if owner == client.id => {}
+                Some(_) => return Err(Refusal::ClientNotPermitted.into()),
+                None => return Ok(()),
+            }
+        }
+        self.revoke_token(realm, token).await.map(|_| ())
+    }
+
+    /// Whose token it is; `None` if nothing is left to revoke. A session's client never changes, so
+    /// that nothing is missed between this and the end.
+    pub(super) async fn client_of(&self, realm: &str, token: &str) -> Result<Option<ClientId>, Error> {
+        let name = realm;
+        let realm = self.realm(realm)?;
+        match realm.refresh_key.open(&realm.policy.realm, token) {
+            Some(refresh) => match self.session(name, refresh.session).await {
+                Ok((_, session)) => Ok(Some(session.client)),
+                Err(Error::Refused(_)) => Ok(None),
+                Err(error) => Err(error),
+            },
+            None => Ok(self.verifier.authenticate(&realm.policy.realm, token).ok().map(|token| token.client.clone())),
         }
     }
 

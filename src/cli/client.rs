@@ -42,6 +42,11 @@ pub(super) struct ClientFlags {
 }
 
 impl ClientFlags {
+    /// Whether anything is said that only a call to a server needs.
+    pub(super) fn names_a_server(&self) -> bool {
+        self.endpoint.is_some() || self.realm.is_some() || self.names_files()
+    }
+
     /// The server's address.
     pub(super) fn endpoint(&self) -> Uri {
         let usual = if self.names_files() { DEFAULT_TLS_ENDPOINT } else { DEFAULT_ENDPOINT };

@@ -12,14 +12,18 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 mod answer;
 mod check_config;
 mod client;
+mod client_secret;
 mod completions;
 mod demo;
 mod dev_certs;
 mod failure;
 mod healthcheck;
+mod keys;
 mod man;
 mod serve;
 mod session;
+mod store;
+mod store_flags;
 mod token;
 mod version;
 
@@ -40,14 +44,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Demo(demo::Demo),
     DevCerts(dev_certs::DevCerts),
     #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
     Session(session::Session),
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    #[command(subcommand)]
+    Store(store::Store),
     CheckConfig(check_config::CheckConfig),
+    ClientSecret(client_secret::ClientSecret),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
     Man(man::Man),
@@ -55,7 +64,9 @@ enum Command {
 }
 
 /// The commands that talk to a server, and so take the client's flags.
-const CLIENTS: [&str; 3] = ["token", "session", "healthcheck"];
+const CLIENTS: [&str; 4] = ["token", "session", "keys", "healthcheck"];
+/// Those that call no server, but answer programs too, and so take `--json` alone.
+const ANSWERING: [&str; 1] = ["store"];
 
 /// The streams of the process, or what stands in for them.
 struct Streams<'a> {
@@ -83,8 +94,11 @@ fn command() -> clap::Command {
     // Copies global flags into the commands, where they can be hidden.
     command.build();
     command.mut_subcommands(|sub| {
-        let client = CLIENTS.contains(&sub.get_name());
-        sub.mut_args(|arg| if arg.is_global_set() && !client { arg.hide(true) } else { arg })
+        let (client, answering) = (CLIENTS.contains(&sub.get_name()), ANSWERING.contains(&sub.get_name()));
+        let meaningless =
+            move |arg: &clap::Arg| arg.is_global_set() && !client && !(answering && arg.get_id() == "json");
+        let hidden = move |arg: clap::Arg| if meaningless(&arg) { arg.hide(true) } else { arg };
+        sub.mut_args(hidden).mut_subcommands(|below| below.mut_args(hidden))
     })
 }
 
@@ -93,7 +107,14 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> 
     let matches = command.try_get_matches_from_mut(arguments)?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     match matches.subcommand_name() {
-        Some(name) if !CLIENTS.contains(&name) && cli.client != ClientFlags::default() => {
+        Some(name) if ANSWERING.contains(&name) && cli.client.names_a_server() => {
+            let message =
+                format!("--endpoint, --realm and certificates are for {}, not for {name}", CLIENTS.join(", "));
+            Err(command.error(ErrorKind::ArgumentConflict, message).into())
+        }
+        Some(name)
+            if !CLIENTS.contains(&name) && !ANSWERING.contains(&name) && cli.client != ClientFlags::default() =>
+        {
             let message = format!("client options such as --endpoint are for {}, not for {name}", CLIENTS.join(", "));
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
         }
@@ -109,7 +130,10 @@ impl Cli {
             Command::DevCerts(certs) => certs.run(streams),
             Command::Token(token) => block_on(token.run(&self.client, streams)),
             Command::Session(session) => block_on(session.run(&self.client, streams)),
+            Command::Keys(keys) => block_on(keys.run(&self.client, streams)),
+            Command::Store(store) => block_on_all_cores(store.run(&self.client, streams)),
             Command::CheckConfig(check) => check.run(streams),
+            Command::ClientSecret(secret) => secret.run(streams),
             Command::Healthcheck(check) => block_on(check.run(&self.client, streams)),
             Command::Completions(completions) => completions.run(streams),
             Command::Man(man) => man.run(streams),
@@ -172,12 +196,22 @@ mod tests {
             "token-authority dev-certs",
             "token-authority dev-certs d --spiffe-id https://h/",
             "token-authority token introspect t --endpoint :",
+            "token-authority keys",
+            "token-authority keys list --state gone",
+            "token-authority keys prepare --algorithm none",
+            "token-authority keys activate a b",
+            "token-authority keys retire",
+            "token-authority keys revoke",
             "token-authority serve --grpc localhost",
             "token-authority serve --store data",
             "token-authority serve --log-format yaml",
             "token-authority serve --realm r",
             "token-authority demo --json",
             "token-authority check-config",
+            "token-authority store copy embedded:a",
+            "token-authority store copy embedded:a embedded:b --realm r",
+            "token-authority store status --endpoint h:1",
+            "token-authority store status --store @/nowhere/url",
         ] {
             let failure = parsed(line).err().unwrap_or_else(|| panic!("{line} is refused"));
             assert_eq!(failure.exit(), Exit::Usage, "{line}");
@@ -186,10 +220,15 @@ mod tests {
 
     #[test]
     fn help_shows_client_flags_to_clients_only() {
-        for (line, shown) in [("token-authority serve --help", false), ("token-authority token issue --help", true)] {
+        for (line, endpoint, json) in [
+            ("token-authority serve --help", false, false),
+            ("token-authority store copy --help", false, true),
+            ("token-authority token issue --help", true, true),
+        ] {
             let failure = parsed(line).expect_err("help ends the command");
             assert_eq!(failure.exit(), Exit::Done);
-            assert_eq!(failure.to_string().contains("--endpoint"), shown, "{failure}");
+            let text = failure.to_string();
+            assert_eq!((text.contains("--endpoint"), text.contains("--json")), (endpoint, json), "{failure}");
         }
     }
 }

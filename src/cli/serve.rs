@@ -54,6 +54,9 @@ pub(super) struct Serve {
     /// File with the key-encryption key [default: `kek` in the embedded store's directory; Redis needs one]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// File with the key before it, while it is exchanged
+    #[arg(long, value_name = "FILE")]
+    previous_key_file: Option<PathBuf>,
     /// Make the key file if it is missing
     #[arg(long)]
     dev: bool,
@@ -107,6 +110,7 @@ impl From<Serve> for Flags {
             store: serve.store,
             store_safety: serve.accept_unsafe_store.then_some(StoreSafety::Waived),
             encryption_key_file: serve.key_file,
+            previous_encryption_key_file: serve.previous_key_file,
             create_key: if serve.dev { CreateKey::IfMissing } else { CreateKey::Never },
             realms: serve.realms,
             log_format: serve.log_format,

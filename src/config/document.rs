@@ -67,7 +67,7 @@ impl Document {
     }
 }
 
-/// A table at the top of a file.
+/// A table of a file, at its top or in another one.
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) file: PathBuf,
@@ -82,6 +82,19 @@ impl Table {
     pub(super) fn take(&mut self, key: &str) -> Option<(Origin, Raw)> {
         let entry = take(&mut self.entries, key)?;
         Some((self.origin(&entry.key, entry.line), entry.value))
+    }
+
+    /// Removes a table that is in this one; `Err` if the key holds something else.
+    pub(super) fn take_table(&mut self, key: &str) -> Result<Option<Self>, Problem> {
+        let Some(entry) = take(&mut self.entries, key) else { return Ok(None) };
+        let name = format!("{}.{key}", self.name);
+        match entry.value {
+            Raw::Table(entries) => Ok(Some(Self { file: self.file.clone(), name, line: entry.line, entries })),
+            _ => {
+                let message = format!("must be a table: [{name}]");
+                Err(Problem { origin: self.origin(key, entry.line), message })
+            }
+        }
     }
 
     /// Whether a key is still there.

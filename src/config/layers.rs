@@ -28,7 +28,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
     ),
     ("tls", &["certificate", "key", "client_ca", "grpc", "http"]),
     ("store", &["url", "accept_unsafe", "max_staleness"]),
-    ("keys", &["encryption_key_file"]),
+    ("keys", &["encryption_key_file", "previous_encryption_key_file"]),
     ("log", &["format", "level"]),
     ("telemetry", &["otlp_endpoint", "trace_ratio"]),
 ];

@@ -1,20 +1,25 @@
 //! What a server is told: a file, then the environment, then flags, each value parsed before a port
 //! is bound. Knows what is allowed and where each value came from; opens nothing.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
+use crate::verify::client::RegisteredClient;
 
+mod client;
 mod connections;
 mod document;
 mod environment;
 mod layers;
 mod listeners;
 mod problem;
+mod reader;
 mod realm;
+mod realm_keys;
 mod realms;
 mod store_url;
 mod tls;
@@ -40,6 +45,9 @@ use listeners::Addresses;
 pub const DEFAULT_REALM: &str = "default";
 /// What a realm that says nothing else calls a client that was not named.
 const DEFAULT_CLIENT: &str = "cli";
+
+/// The clients of each realm, by its name.
+pub type Registered = BTreeMap<RealmName, Vec<RegisteredClient>>;
 
 /// Everything that a server is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +75,14 @@ pub struct Config {
     pub max_staleness: Duration,
     /// The file with the key-encryption key; `None`: `kek` in the embedded store's directory.
     pub encryption_key_file: Option<PathBuf>,
-    /// What to do when that file is missing.
+    /// The file with the key before it, which opens the store until it was sealed anew.
+    pub previous_encryption_key_file: Option<PathBuf>,
+    /// What to do when the first of them is missing.
     pub create_key: CreateKey,
     /// The policy of each realm, `default` among them, by name.
     pub realms: Vec<RealmPolicy>,
+    /// The clients of each realm that has any.
+    pub clients: Registered,
     /// How logs are written.
     pub log: LogConfig,
     /// Where traces go.
@@ -149,6 +161,8 @@ pub struct Flags {
     pub store_safety: Option<StoreSafety>,
     /// `--key-file`
     pub encryption_key_file: Option<PathBuf>,
+    /// `--previous-key-file`
+    pub previous_encryption_key_file: Option<PathBuf>,
     /// `--dev`
     pub create_key: CreateKey,
     /// `--realms`
@@ -177,8 +191,10 @@ impl Default for Config {
             store_safety: StoreSafety::default(),
             max_staleness: Duration::from_secs(30),
             encryption_key_file: None,
+            previous_encryption_key_file: None,
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
+            clients: Registered::new(),
             log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
             traces: TraceConfig::default(),
         }
@@ -217,6 +233,8 @@ impl Config {
         let max_staleness = layers.read("store", "max_staleness", value::max_staleness);
         let key = layers.read("keys", "encryption_key_file", value::path);
         let key = key.or_flag(flags.encryption_key_file, "--key-file");
+        let previous_key = layers.read("keys", "previous_encryption_key_file", value::path);
+        let previous_key = previous_key.or_flag(flags.previous_encryption_key_file, "--previous-key-file");
         let directory = layers.read("server", "realms", value::path).or_flag(flags.realms, "--realms");
         let format = layers.read("log", "format", value::log_format).or_flag(flags.log_format, "--log-format");
         let level = layers.read("log", "level", value::log_level).or_flag(flags.log_level, "--log-level");
@@ -229,7 +247,7 @@ impl Config {
         let exposure = exposure.value.unwrap_or_default();
         addresses.check(exposure, tls.modes(), &mut problems);
         let tls = tls.complete(&mut problems);
-        let realms = realms::read(own_realm, directory, &mut problems);
+        let (realms, clients) = realms::read(own_realm, directory, &mut problems);
         if !problems.is_empty() {
             problems.sort_by(|a, b| a.origin.place().cmp(&b.origin.place()));
             return Err(ConfigError(problems));
@@ -250,8 +268,10 @@ impl Config {
             store_safety: safety.value.unwrap_or_default(),
             max_staleness: max_staleness.value.unwrap_or(default.max_staleness),
             encryption_key_file: key.value,
+            previous_encryption_key_file: previous_key.value,
             create_key: flags.create_key,
             realms,
+            clients,
             log: LogConfig {
                 format: format.value.unwrap_or(default.log.format),
                 level: level.value.unwrap_or(default.log.level),

@@ -6,21 +6,24 @@ use std::time::Duration;
 
 use crate::domain::algorithm::Algorithm;
 use crate::domain::claims::REGISTERED;
-use crate::domain::ids::{Audience, ClientId, RealmName, Scope};
+use crate::domain::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use crate::domain::policy::{
-    Allowed, AtLimit, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
+    Allowed, AtLimit, COOKIE_PREFIX, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
 };
+use crate::verify::client::RegisteredClient;
 
+use super::client::{self, CLIENTS};
 use super::document::{Raw, Table};
-use super::problem::{Origin, Problem, unknown};
+use super::problem::{Origin, Problem};
+use super::reader::Reader;
 use super::realms::permissive;
-use super::{DEFAULT_REALM, value};
+use super::{DEFAULT_REALM, realm_keys, value};
 
 /// The table that defines a realm.
 pub(super) const REALM: &str = "realm";
 
 /// Each key of it.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 17] = [
     "name",
     "algorithm",
     "access_lifetime",
@@ -37,6 +40,7 @@ pub(super) const KEYS: [&str; 16] = [
     "scopes",
     "claims",
     "default_client",
+    "access_cookie",
 ];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -52,22 +56,32 @@ const REUSE_LEEWAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_s
 const MAX_SESSIONS: RangeInclusive<usize> = 1..=1000;
 const MOST_ITEMS: usize = 1000;
 
+/// A realm as a table says it.
+pub(super) struct RealmTable {
+    pub(super) policy: RealmPolicy,
+    pub(super) clients: Vec<RegisteredClient>,
+}
+
 /// Parses a realm; what is wrong is added to `problems`, and then there is none.
-pub(super) fn policy(table: Table, problems: &mut Vec<Problem>) -> Option<RealmPolicy> {
+pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<RealmTable> {
     let before = problems.len();
-    let mut reader = Reader { table, problems };
+    let keys = table.take_table(realm_keys::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let clients = table.take(CLIENTS);
+    let mut reader = Reader::new(table, &KEYS, problems);
     let policy = read(&mut reader);
-    let Reader { table, problems } = reader;
-    for entry in &table.entries {
-        let origin = table.origin(&entry.key, entry.line);
-        problems.push(Problem { origin, message: unknown("key", &entry.key, &KEYS) });
+    reader.finish();
+    let keys = keys.map(|keys| realm_keys::read(keys, problems));
+    let mut policy = policy?;
+    if let Some(keys) = keys {
+        policy.keys = keys;
     }
-    policy.filter(|_| problems.len() == before)
+    let clients = clients.map(|clients| client::clients(clients, &policy, problems)).unwrap_or_default();
+    (problems.len() == before).then_some(RealmTable { policy, clients })
 }
 
 fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
-    let head = reader.table.head();
-    if !reader.table.has("name") {
+    let head = reader.head();
+    if !reader.has("name") {
         reader.wrong(head.clone(), "name is missing: a realm needs one, such as name = \"web-mobile\"".to_owned());
     }
     // A stand-in, so that the other keys are judged too.
@@ -89,6 +103,7 @@ fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
     reader.set(&mut policy.scopes, "scopes", |raw| allowed(raw, |text| parsed(Scope::parse(text))));
     reader.set(&mut policy.claims, "claims", |raw| allowed(raw, claim_name));
     reader.set(&mut policy.default_client, "default_client", default_client);
+    reader.set(&mut policy.access_cookie, "access_cookie", access_cookie);
     lifetimes(reader, &mut policy, &head);
     audiences(reader, &mut policy);
     Some(policy)
@@ -163,6 +178,12 @@ fn default_client(raw: &Raw) -> Result<Option<ClientId>, String> {
     }
 }
 
+fn access_cookie(raw: &Raw) -> Result<CookieName, String> {
+    let text = value::text(raw).filter(|text| text.starts_with(COOKIE_PREFIX));
+    let text = text.ok_or_else(|| format!("must start with {COOKIE_PREFIX:?}, so that browsers guard it"))?;
+    parsed(CookieName::parse(text))
+}
+
 fn claim_name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
         return Err("claim must be 1 to 255 bytes without control characters".to_owned());
@@ -174,7 +195,7 @@ fn claim_name(text: &str) -> Result<String, String> {
 }
 
 /// Parses `"any"` or a list.
-fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Result<Allowed<T>, String> {
+pub(super) fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Result<Allowed<T>, String> {
     let wrong = || format!("must be \"any\" or a list of at most {MOST_ITEMS} strings");
     match raw {
         Raw::List(items) if items.len() <= MOST_ITEMS => {
@@ -189,44 +210,6 @@ fn allowed<T: Ord>(raw: &Raw, parse: impl Fn(&str) -> Result<T, String>) -> Resu
     }
 }
 
-fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
+pub(super) fn parsed<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
-}
-
-struct Reader<'a> {
-    table: Table,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Reader<'_> {
-    fn key<T>(&mut self, key: &'static str, parse: impl Fn(&Raw) -> Result<T, String>) -> Option<T> {
-        let mut value = None;
-        self.set(&mut value, key, |raw| parse(raw).map(Some));
-        value
-    }
-
-    /// Reads a key into its place; where it stands, if it is there and right.
-    fn set<T>(
-        &mut self,
-        place: &mut T,
-        key: &'static str,
-        parse: impl Fn(&Raw) -> Result<T, String>,
-    ) -> Option<Origin> {
-        debug_assert!(KEYS.contains(&key));
-        let (origin, raw) = self.table.take(key)?;
-        match parse(&raw) {
-            Ok(value) => {
-                *place = value;
-                Some(origin)
-            }
-            Err(message) => {
-                self.wrong(origin, value::refused(&raw, message));
-                None
-            }
-        }
-    }
-
-    fn wrong(&mut self, origin: Origin, message: String) {
-        self.problems.push(Problem { origin, message });
-    }
 }

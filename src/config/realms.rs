@@ -11,25 +11,36 @@ use crate::domain::policy::RealmPolicy;
 use super::document::{Document, Table};
 use super::layers::Setting;
 use super::problem::{Origin, Problem, unknown};
-use super::realm::{self, REALM};
-use super::{DEFAULT_CLIENT, DEFAULT_REALM};
+use super::realm::{self, REALM, RealmTable};
+use super::{DEFAULT_CLIENT, DEFAULT_REALM, Registered};
 
-/// Reads every realm, sorted by name.
-pub(super) fn read(own: Option<Table>, directory: Setting<PathBuf>, problems: &mut Vec<Problem>) -> Vec<RealmPolicy> {
+/// Reads every realm, sorted by name, and the clients of each.
+pub(super) fn read(
+    own: Option<Table>,
+    directory: Setting<PathBuf>,
+    problems: &mut Vec<Problem>,
+) -> (Vec<RealmPolicy>, Registered) {
     let tables = own.into_iter().chain(in_directory(directory, problems));
-    let mut named: Vec<(Origin, RealmPolicy)> = Vec::new();
+    let mut heads: Vec<Origin> = Vec::new();
+    let (mut policies, mut registered): (Vec<RealmPolicy>, _) = (Vec::new(), Registered::new());
     for table in tables {
         let head = table.head();
-        let Some(policy) = realm::policy(table, problems) else { continue };
-        match named.iter().find(|(_, other)| other.realm == policy.realm) {
-            Some((first, _)) => {
-                let message = format!("realm {:?} is defined at {first} already", policy.realm.as_str());
+        let Some(RealmTable { policy, clients }) = realm::realm(table, problems) else { continue };
+        match policies.iter().position(|other| other.realm == policy.realm) {
+            Some(first) => {
+                let message = format!("realm {:?} is defined at {} already", policy.realm.as_str(), heads[first]);
                 problems.push(Problem { origin: head, message });
             }
-            None => named.push((head, policy)),
+            None => {
+                if !clients.is_empty() {
+                    registered.insert(policy.realm.clone(), clients);
+                }
+                policies.push(policy);
+                heads.push(head);
+            }
         }
     }
-    with_default(named.into_iter().map(|(_, policy)| policy).collect())
+    (with_default(policies), registered)
 }
 
 /// Adds `default` unless it is there, and sorts by name.

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::algorithm::Algorithm;
+use crate::domain::client::{GrantType, Role};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::policy::{Allowed, AtLimit, Rotation};
 
@@ -57,7 +58,12 @@ fn the_example_names_every_key_and_says_the_defaults() {
     fs::write(directory.path().join("realms/a.toml"), "[realm]\nname = \"a\"\n").expect("writes");
     let spelled = spelled.replace("\"realms\"", &format!("{:?}", directory.path().join("realms")));
     load(&spelled, &[], Flags::default()).expect("loads with every key");
-    for (section, keys) in layers::SECTIONS.iter().copied().chain([(realm::REALM, &realm::KEYS[..])]) {
+    let of_realm = [
+        (realm::REALM, &realm::KEYS[..]),
+        ("realm.keys", &realm_keys::KEYS[..]),
+        ("[realm.clients]", &client::KEYS[..]),
+    ];
+    for (section, keys) in layers::SECTIONS.iter().copied().chain(of_realm) {
         let table = spelled.split(&format!("\n[{section}]\n")).nth(1).expect(section);
         let table = table.split("\n[").next().unwrap_or_default();
         for key in keys {
@@ -151,6 +157,15 @@ fn each_key_of_a_realm_has_bounds() {
         ("scopes = [1]", "must be \"any\" or a list"),
         ("claims = [\"sub\"]", "\"sub\" is a registered claim"),
         ("default_client = \"\"", "or \"none\""),
+        ("keys = \"90d\"", "must be a table: [realm.keys]"),
+        ("[realm.keys]\nlifetime = \"never\"", "or \"none\""),
+        ("[realm.keys]\nlifetime = \"59m\"", "from 1h to "),
+        ("[realm.keys]\nlifetime = \"1h\"", "lifetime = 1h must be at least twice publish_ahead = 1h"),
+        ("[realm.keys]\npublish_ahead = \"9m\"", "from 10m to 7days"),
+        ("[realm.keys]\npublish_ahead = \"8d\"", "from 10m to 7days"),
+        ("[realm.keys]\nalgorithms = [\"RS512\"]", "\"RS512\": must be \"RS256\" or "),
+        ("[realm.keys]\nalgorithms = \"ES256\"", "must be a list of algorithms"),
+        ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
     ] {
         let error = key(line);
         let last = line.lines().count() + 2;
@@ -176,6 +191,11 @@ fn a_realm_file_says_it_all() {
         scopes = []
         claims = ["role"]
         default_client = "none"
+
+        [realm.keys]
+        lifetime = "none"
+        publish_ahead = "20m"
+        algorithms = ["ES256", "EdDSA"]
     "#;
     let config = load(text, &[], Flags::default()).expect("loads");
     assert_eq!(config.realm_names().map(RealmName::as_str).collect::<Vec<_>>(), ["default", "web"]);
@@ -190,6 +210,8 @@ fn a_realm_file_says_it_all() {
     assert!(!web.scopes.contains(&Scope::parse("read").expect("a scope")));
     assert!(web.claims.contains(&"role".to_owned()) && !web.claims.contains(&"roles".to_owned()));
     assert_eq!(web.default_client, None);
+    assert_eq!((web.keys.lifetime, web.keys.publish_ahead), (None, Duration::from_secs(1200)));
+    assert_eq!(web.key_algorithms().collect::<Vec<_>>(), [Algorithm::EdDsa, Algorithm::Es256]);
 }
 
 #[test]
@@ -306,6 +328,61 @@ fn a_directory_of_realms_is_read_in_order() {
     assert!(refused(directory.path()).contains("c.toml:1: unknown table \"server\""));
     write("c.toml", "");
     assert!(refused(directory.path()).ends_with("a realm file must have a table [realm]"));
+}
+
+#[test]
+fn a_client_is_read_with_what_it_may_and_how_it_proves_itself() {
+    let hash = format!("sha256:{}", "ab".repeat(32));
+    let jwk = "{ kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }";
+    let file = format!(
+        "[realm]\nname = \"a\"\naudiences = [\"api\", \"mail\"]\n\
+         [[realm.clients]]\nid = \"gateway\"\nsecrets = [{hash:?}]\naudiences = [\"api\"]\nroles = [\"introspect\"]\n\
+         [[realm.clients]]\nid = \"app\"\nkeys = [{jwk}]\nscopes = \"any\"\ngrants = [\"refresh_token\"]\n"
+    );
+    let config = load(&file, &[], Flags::default()).expect("loads");
+    let [gateway, app] = config.clients[&RealmName::parse("a").expect("a realm")].as_slice() else { panic!("two") };
+    assert_eq!((gateway.client.id.as_str(), gateway.secrets[0].to_string()), ("gateway", hash));
+    assert_eq!(gateway.client.check_role(Role::Introspect), Ok(()));
+    assert!(gateway.client.check_role(Role::Revoke).is_err() && gateway.client.grants.is_empty());
+    assert_eq!((&gateway.client.scopes, app.keys.len()), (&Allowed::Only([].into()), 1));
+    assert_eq!((app.client.check_grant(GrantType::RefreshToken), &app.client.scopes), (Ok(()), &Allowed::Any));
+    assert!(app.client.check_grant(GrantType::TokenExchange).is_err());
+}
+
+#[test]
+fn a_wrong_client_is_refused_where_it_stands_and_no_secret_repeated() {
+    let ok = format!("secrets = [\"sha256:{}\"]", "ab".repeat(32));
+    for (lines, expected) in [
+        ("id = \"a\"", "c.toml:3: realm.clients: a client needs secrets or keys"),
+        (&format!("{ok}\n"), "c.toml:3: realm.clients: id is missing"),
+        (
+            &format!("id = \"a\"\n{ok}\nrole = 1"),
+            "c.toml:6: realm.clients.role: unknown key \"role\": did you mean \"roles\"?",
+        ),
+        (
+            &format!("id = \"a\"\n{ok}\ngrants = [\"password\"]"),
+            "c.toml:6: realm.clients.grants: must be \"refresh_token\" or",
+        ),
+        (
+            &format!("id = \"a\"\n{ok}\naudiences = [\"other\"]"),
+            "c.toml:6: realm.clients.audiences: \"other\" is not one of the realm's",
+        ),
+        (
+            &format!("id = \"a\"\n{ok}\n[[realm.clients]]\nid = \"a\"\n{ok}"),
+            "c.toml:6: realm.clients: client \"a\" is there already",
+        ),
+        ("id = \"a\"\nsecrets = [\"hunter2\"]", "c.toml:5: realm.clients.secrets: must hold hashes"),
+        ("id = \"a\"\nsecrets = \"hunter2\"", "c.toml:5: realm.clients.secrets: must be a list of 1 to 2"),
+        (
+            "id = \"a\"\nkeys = [{ kty = \"oct\", k = \"hunter2\" }]",
+            "c.toml:5: realm.clients.keys: not a key of that algorithm",
+        ),
+    ] {
+        let refused = error(&format!("realm.name = \"b\"\nrealm.audiences = [\"api\"]\n[[realm.clients]]\n{lines}\n"));
+        assert!(refused.starts_with(expected) && !refused.contains("hunter2"), "{refused}");
+    }
+    let refused = error("[realm]\nname = \"b\"\nclients = 1\n");
+    assert_eq!(refused, "c.toml:3: realm.clients: must be tables: [[realm.clients]]");
 }
 
 #[test]

@@ -79,6 +79,12 @@ name!(
     "must be 1 to 128 bytes without control characters"
 );
 name!(
+    /// A cookie (RFC 6265, section 4.1.1).
+    CookieName, "cookie", 64,
+    |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',
+    "must be 1 to 64 characters of A-Z, a-z, 0-9, '-' and '_'"
+);
+name!(
     /// The `kid` of a signing key: its RFC 7638 thumbprint, base64url.
     KeyId, "kid", 64,
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',

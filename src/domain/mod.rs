@@ -2,15 +2,19 @@
 
 pub mod algorithm;
 pub mod claims;
+pub mod client;
 pub mod end_session;
+pub mod exchange;
 pub mod fact;
 pub mod ids;
+pub mod key_ring;
 pub mod open_session;
 pub mod policy;
 pub mod put_back;
 pub mod refresh;
 pub mod refusal;
 pub mod revocation;
+pub mod rotate_keys;
 pub mod session;
 pub mod subject;
 pub mod time;

@@ -152,6 +152,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
         scope: login.scope.clone(),
         claims: login.claims.clone(),
         confirmation: login.confirmation.clone(),
+        actor: None,
         session: None,
         issued: now.floor_to_second(),
         expires: now.floor_to_second() + policy.access_lifetime,

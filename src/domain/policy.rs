@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::algorithm::Algorithm;
-use super::ids::{Audience, ClientId, RealmName, Scope};
+use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
+use super::key_ring::KeyPolicy;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -72,6 +73,8 @@ pub struct RealmPolicy {
     pub realm: RealmName,
     /// Signs access tokens.
     pub algorithm: Algorithm,
+    /// How the keys rotate.
+    pub keys: KeyPolicy,
     /// How long an access token is valid.
     pub access_lifetime: Duration,
     /// How long a session can live, however often it is refreshed.
@@ -100,7 +103,13 @@ pub struct RealmPolicy {
     pub claims: Allowed<String>,
     /// The client of a session for which none was named.
     pub default_client: Option<ClientId>,
+    /// The cookie in which a browser carries an access token.
+    pub access_cookie: CookieName,
 }
+
+/// With this prefix, a browser keeps a cookie to its host, to TLS, and from being set by any other.
+pub const COOKIE_PREFIX: &str = "__Host-";
+const ACCESS_COOKIE: &str = "__Host-access_token";
 
 /// The longest access lifetime that any policy may have: tokens from before a policy was tightened
 /// are ended all the same.
@@ -122,6 +131,7 @@ impl RealmPolicy {
         Self {
             realm,
             algorithm: Algorithm::Rs256,
+            keys: KeyPolicy::default(),
             access_lifetime: Duration::from_secs(900),
             session_lifetime: 7 * DAY,
             remember_me_lifetime: 30 * DAY,
@@ -136,7 +146,14 @@ impl RealmPolicy {
             scopes: Allowed::Any,
             claims: Allowed::Any,
             default_client,
+            access_cookie: CookieName::parse(ACCESS_COOKIE).expect("a constant that is a name"),
         }
+    }
+
+    /// Every algorithm that the realm has keys of, the one that signs first.
+    pub fn key_algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        let further = self.keys.algorithms.iter().filter(|algorithm| **algorithm != self.algorithm);
+        std::iter::once(self.algorithm).chain(further.copied())
     }
 
     /// How long a session of this kind can live.

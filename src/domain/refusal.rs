@@ -36,6 +36,12 @@ pub enum Refusal {
     /// The token is bound to another key.
     #[error("the token is bound to another key")]
     ConfirmationMismatch,
+    /// The client is not registered for what it asks.
+    #[error("the client is not registered for this")]
+    ClientNotPermitted,
+    /// A token that can't be exchanged, and why.
+    #[error("{0}")]
+    NotExchangeable(&'static str),
     /// A scope that the realm doesn't grant, or that the session doesn't have.
     #[error("scope {:?} may not be granted", .0.as_str())]
     ScopeNotGranted(Scope),
@@ -66,6 +72,8 @@ impl Refusal {
             Self::SessionLimitReached => "session_limit_reached",
             Self::ClientMismatch => "client_mismatch",
             Self::ConfirmationMismatch => "confirmation_mismatch",
+            Self::ClientNotPermitted => "client_not_permitted",
+            Self::NotExchangeable(_) => "not_exchangeable",
             Self::ScopeNotGranted(_) => "scope_not_granted",
             Self::AudienceNotAllowed(_) => "audience_not_allowed",
             Self::ClaimNotAllowed { .. } => "claim_not_allowed",

@@ -128,6 +128,7 @@ impl Session {
             scope: stamp.scope.as_ref().unwrap_or(&self.scope).clone(),
             claims: self.claims.clone(),
             confirmation: self.confirmation.clone(),
+            actor: None,
             session: Some(place.sid(self.id)),
             issued: stamp.issued.floor_to_second(),
             expires: stamp.expires,

@@ -38,12 +38,30 @@ pub struct AccessToken {
     pub claims: Claims,
     /// `cnf`.
     pub confirmation: Option<Confirmation>,
+    /// `act`: who acts for the subject, where the token was exchanged.
+    pub actor: Option<Actor>,
     /// `sid`: absent for a token without a session.
     pub session: Option<Sid>,
     /// `iat`, whole seconds.
     pub issued: Timestamp,
     /// `exp`, whole seconds.
     pub expires: Timestamp,
+}
+
+/// Who acts with a token for its subject (`act`, RFC 8693, section 4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actor {
+    /// `sub`.
+    pub subject: Subject,
+    /// Who acted before.
+    pub actor: Option<Box<Actor>>,
+}
+
+impl Actor {
+    /// How many parties have acted.
+    pub fn length(&self) -> usize {
+        1 + self.actor.as_ref().map_or(0, |actor| actor.length())
+    }
 }
 
 /// 16 random bytes that prove a refresh token to its session.

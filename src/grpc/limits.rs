@@ -40,12 +40,15 @@ const BATCHES_IN_FLIGHT: usize = 32;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
 
+/// A method that answers once and has no descriptor of ours.
+const EXT_AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
+
 /// Applies the limits to every call.
 #[derive(Debug, Clone)]
 pub struct Limits {
     in_flight: Arc<Semaphore>,
     batches: Arc<Semaphore>,
-    /// Paths of our own methods that answer once. Only these have an end to wait for.
+    /// Paths of the methods that answer once. Only these have an end to wait for.
     unary: Arc<HashSet<String>>,
     /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
@@ -128,7 +131,8 @@ fn unary() -> HashSet<String> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
     let unary = methods.filter(|method| !method.is_client_streaming() && !method.is_server_streaming());
-    unary.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
+    let own = unary.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
+    own.chain([EXT_AUTHZ.to_owned()]).collect()
 }
 
 fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {

@@ -3,13 +3,19 @@
 use tonic::{Request, Status};
 
 mod answer;
+mod ext_authz;
+mod key_service;
 pub mod limits;
+mod open_streams;
 mod session_service;
 mod status;
 mod token_service;
 mod validate;
 mod wire;
 
+pub use ext_authz::ExtAuthz;
+pub use key_service::{Keys, key_message};
+pub use open_streams::OpenStreams;
 pub use session_service::Sessions;
 pub use token_service::Tokens;
 

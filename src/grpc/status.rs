@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use crate::authority::Error;
 use crate::domain::refusal::Refusal;
+use crate::domain::rotate_keys::KeyRefusal;
 use crate::proto::v1::ErrorReason;
 
 use super::validate::Violation;
@@ -21,12 +22,24 @@ const DOMAIN: &str = "token-authority";
 pub(super) fn reason(error: &Error) -> ErrorReason {
     match error {
         Error::Invalid { .. } => ErrorReason::InvalidRequest,
+        Error::ClientNotAuthenticated => ErrorReason::ClientNotAuthenticated,
         Error::UnknownRealm(_) => ErrorReason::UnknownRealm,
         Error::Overloaded | Error::StoreFull(_) => ErrorReason::Overloaded,
         Error::StoreUnavailable(_) | Error::NotFresh => ErrorReason::StoreUnavailable,
         Error::OutcomeUnknown(_) => ErrorReason::OutcomeUnknown,
         Error::NoSigningKey => ErrorReason::NoSigningKey,
         Error::Internal(_) => ErrorReason::Internal,
+        Error::Key(refusal) => match refusal {
+            KeyRefusal::Unknown => ErrorReason::UnknownKey,
+            KeyRefusal::RequestIdReused => ErrorReason::RequestIdReused,
+            KeyRefusal::NonePrepared
+            | KeyRefusal::NotPrepared
+            | KeyRefusal::NotPublished
+            | KeyRefusal::OnlyActive
+            | KeyRefusal::Revoked
+            | KeyRefusal::OfAnotherRealm
+            | KeyRefusal::TooManyPrepared => ErrorReason::KeyStateConflict,
+        },
         Error::Refused(refusal) => match refusal {
             Refusal::RefreshTokenInvalid => ErrorReason::RefreshTokenInvalid,
             Refusal::RefreshTokenExpired => ErrorReason::RefreshTokenExpired,
@@ -37,6 +50,8 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::SessionIdle => ErrorReason::SessionIdle,
             Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
+            Refusal::ClientNotPermitted => ErrorReason::ClientNotPermitted,
+            Refusal::NotExchangeable(_) => ErrorReason::InvalidRequest,
             Refusal::ScopeNotGranted(_) => ErrorReason::ScopeNotGranted,
             Refusal::AudienceNotAllowed(_) => ErrorReason::AudienceNotAllowed,
             Refusal::ClaimNotAllowed { .. } => ErrorReason::ClaimNotAllowed,
@@ -62,7 +77,10 @@ fn code(reason: ErrorReason) -> Code {
         | R::ClientMismatch
         | R::ClaimNotAllowed => Code::InvalidArgument,
         R::UnknownRealm | R::UnknownKey | R::UnknownDevice => Code::NotFound,
-        R::ScopeNotGranted | R::AudienceNotAllowed | R::DeviceNotTrusted => Code::PermissionDenied,
+        R::ClientNotAuthenticated => Code::Unauthenticated,
+        R::ScopeNotGranted | R::AudienceNotAllowed | R::DeviceNotTrusted | R::ClientNotPermitted => {
+            Code::PermissionDenied
+        }
         R::SessionLimitReached | R::RateLimited | R::Overloaded => Code::ResourceExhausted,
         R::RequestTooLarge => Code::OutOfRange,
         R::DeadlineExceeded => Code::DeadlineExceeded,
@@ -97,7 +115,9 @@ pub(super) fn status(error: Error) -> Status {
             error!(%cause, "internal error");
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
-        Error::Refused(_) | Error::NoSigningKey => answer(reason, &error.to_string(), ErrorDetails::new()),
+        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey | Error::ClientNotAuthenticated => {
+            answer(reason, &error.to_string(), ErrorDetails::new())
+        }
     }
 }
 
@@ -126,6 +146,11 @@ pub(super) fn deadline_exceeded() -> Status {
 /// One call too many.
 pub(super) fn overloaded() -> Status {
     status(Error::Overloaded)
+}
+
+/// The end of a stream that would go on, were the server not to stop: another one goes on.
+pub(super) fn stopping() -> Status {
+    answer(ErrorReason::StoreUnavailable, "the server stops: call again", retry_soon())
 }
 
 /// A call that this version describes but does not serve.

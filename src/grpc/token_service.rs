@@ -1,11 +1,10 @@
 //! `token_authority.v1.TokenService`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use prost::Message as _;
-use serde_json::Value;
-use tokio_stream::Stream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection, VerifiedToken};
@@ -18,21 +17,23 @@ use crate::domain::revocation::Revision;
 use crate::proto::v1::token_service_server::TokenService;
 use crate::proto::v1::{self, ErrorReason, TokenKind};
 
+use super::open_streams::{Answers, OpenStreams};
 use super::status::{reason, status, unimplemented};
 use super::{checked, wire};
 
 /// Serves `TokenService`.
 #[derive(Debug, Clone)]
-pub struct Tokens(Arc<Authority>);
+pub struct Tokens {
+    authority: Arc<Authority>,
+    streams: OpenStreams,
+}
 
 impl Tokens {
     /// For an authority.
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self(authority)
+    pub fn new(authority: Arc<Authority>, streams: OpenStreams) -> Self {
+        Self { authority, streams }
     }
 }
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[async_trait]
 impl TokenService for Tokens {
@@ -43,7 +44,7 @@ impl TokenService for Tokens {
         let request = checked(request)?;
         let realm = request.realm.clone();
         let request = issue(request).map_err(status)?;
-        let tokens = self.0.issue_token(&realm, request).await.map_err(status)?;
+        let tokens = self.authority.issue_token(&realm, request).await.map_err(status)?;
         Ok(Response::new(v1::IssueTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 
@@ -54,7 +55,7 @@ impl TokenService for Tokens {
         let request = checked(request)?;
         let realm = request.realm.clone();
         let request = refresh(request).map_err(status)?;
-        let tokens = self.0.refresh_token(&realm, request).await.map_err(status)?;
+        let tokens = self.authority.refresh_token(&realm, request).await.map_err(status)?;
         Ok(Response::new(v1::RefreshTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 
@@ -65,7 +66,7 @@ impl TokenService for Tokens {
         let request = checked(request)?;
         let realm = request.realm.clone();
         let request = introspect(request).map_err(status)?;
-        let answer = self.0.introspect_token(&realm, &request).await.map_err(status)?;
+        let answer = self.authority.introspect_token(&realm, &request).await.map_err(status)?;
         Ok(Response::new(introspection(answer)))
     }
 
@@ -74,15 +75,15 @@ impl TokenService for Tokens {
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
         let request = checked(request)?;
-        let revision = self.0.revoke_token(&request.realm, &request.token).await.map_err(status)?;
+        let revision = self.authority.revoke_token(&request.realm, &request.token).await.map_err(status)?;
         Ok(Response::new(v1::RevokeTokenResponse { revision: revision.to_string() }))
     }
 
     async fn get_jwks(&self, request: Request<v1::GetJwksRequest>) -> Result<Response<v1::GetJwksResponse>, Status> {
         let request = checked(request)?;
-        let keys = self.0.json_web_keys(&request.realm).map_err(status)?;
-        let jwks_json = self.0.json_web_key_set(&request.realm).map_err(status)?;
-        Ok(Response::new(v1::GetJwksResponse { jwks_json, keys: keys.iter().map(json_web_key).collect() }))
+        let set = self.authority.json_web_key_set(&request.realm).map_err(status)?;
+        let keys = set.keys.iter().map(wire::json_web_key).collect();
+        Ok(Response::new(v1::GetJwksResponse { jwks_json: set.json.clone(), keys }))
     }
 
     async fn batch_introspect_tokens(
@@ -91,7 +92,8 @@ impl TokenService for Tokens {
     ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
         let request = checked(request)?;
         let consistency = wire::consistency(request.consistency).map_err(status)?;
-        let answers = self.0.introspect_tokens(&request.realm, request.tokens, consistency).await.map_err(status)?;
+        let answers =
+            self.authority.introspect_tokens(&request.realm, request.tokens, consistency).await.map_err(status)?;
         let results = answers.into_iter().map(introspection).collect();
         Ok(Response::new(v1::BatchIntrospectTokensResponse { results }))
     }
@@ -101,7 +103,7 @@ impl TokenService for Tokens {
         request: Request<v1::BatchRevokeTokensRequest>,
     ) -> Result<Response<v1::BatchRevokeTokensResponse>, Status> {
         let request = checked(request)?;
-        let outcomes = self.0.revoke_tokens(&request.realm, &request.tokens).await.map_err(status)?;
+        let outcomes = self.authority.revoke_tokens(&request.realm, &request.tokens).await.map_err(status)?;
         let mut revision = Revision::default();
         let mut results = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
@@ -123,7 +125,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<v1::RevokeClientResponse>, Status> {
         let request = checked(request)?;
         let client = ClientId::parse(&request.client_id).map_err(Error::from).map_err(status)?;
-        let revision = self.0.revoke_client(&request.realm, client).await.map_err(status)?;
+        let revision = self.authority.revoke_client(&request.realm, client).await.map_err(status)?;
         Ok(Response::new(v1::RevokeClientResponse { revision: revision.to_string() }))
     }
 
@@ -132,14 +134,23 @@ impl TokenService for Tokens {
         request: Request<v1::RevokeRealmRequest>,
     ) -> Result<Response<v1::RevokeRealmResponse>, Status> {
         let request = checked(request)?;
-        let revision = self.0.revoke_realm(&request.realm).await.map_err(status)?;
+        let revision = self.authority.revoke_realm(&request.realm).await.map_err(status)?;
         Ok(Response::new(v1::RevokeRealmResponse { revision: revision.to_string() }))
     }
 
     type WatchJwksStream = Answers<v1::WatchJwksResponse>;
 
-    async fn watch_jwks(&self, _: Request<v1::WatchJwksRequest>) -> Result<Response<Self::WatchJwksStream>, Status> {
-        Err(unimplemented("WatchJwks"))
+    async fn watch_jwks(
+        &self,
+        request: Request<v1::WatchJwksRequest>,
+    ) -> Result<Response<Self::WatchJwksStream>, Status> {
+        let request = checked(request)?;
+        let sets = self.authority.watch_json_web_key_set(&request.realm).map_err(status)?;
+        let answers = WatchStream::new(sets).map(|set| {
+            let keys = set.keys.iter().map(wire::json_web_key).collect();
+            v1::WatchJwksResponse { jwks_json: set.json.clone(), keys }
+        });
+        Ok(Response::new(self.streams.open(answers)?))
     }
 
     type WatchRevocationsStream = Answers<v1::WatchRevocationsResponse>;
@@ -240,20 +251,5 @@ fn refresh_answer(refresh: &ActiveRefresh, revision: String) -> v1::IntrospectTo
         claims: Some(wire::claims_message(session.claims.members())),
         confirmation: session.confirmation.as_ref().map(wire::confirmation_message),
         revision,
-    }
-}
-
-fn json_web_key(key: &Value) -> v1::JsonWebKey {
-    let member = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    v1::JsonWebKey {
-        kty: member("kty"),
-        kid: member("kid"),
-        alg: member("alg"),
-        r#use: member("use"),
-        n: member("n"),
-        e: member("e"),
-        crv: member("crv"),
-        x: member("x"),
-        y: member("y"),
     }
 }

@@ -191,3 +191,18 @@ pub(super) fn session(session: &Session, place: Place, subject: &Subject) -> v1:
         generation: i64::try_from(session.generation - 1).unwrap_or(i64::MAX),
     }
 }
+
+pub(super) fn json_web_key(key: &Value) -> v1::JsonWebKey {
+    let member = |name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    v1::JsonWebKey {
+        kty: member("kty"),
+        kid: member("kid"),
+        alg: member("alg"),
+        r#use: member("use"),
+        n: member("n"),
+        e: member("e"),
+        crv: member("crv"),
+        x: member("x"),
+        y: member("y"),
+    }
+}

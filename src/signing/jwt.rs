@@ -6,11 +6,12 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 
 use super::SignError;
-use super::key::SigningKey;
+use super::key::{SigningKey, header};
 use crate::domain::ids::{Audience, Scope};
-use crate::domain::token::{AccessToken, Confirmation};
+use crate::domain::token::{AccessToken, Actor, Confirmation};
 use crate::verify::MAX_TOKEN_BYTES;
 
 /// Header and payload, encoded: what is to be signed.
@@ -25,6 +26,19 @@ pub(super) fn signing_input(key: &SigningKey, issuer: &str, token: &AccessToken)
     if text.len() + 1 + signature > MAX_TOKEN_BYTES {
         return Err(SignError::TooLarge);
     }
+    Ok(text)
+}
+
+/// The same for a JWT of another type.
+pub(super) fn statement_input(
+    key: &SigningKey,
+    typ: &'static str,
+    claims: &Map<String, Value>,
+) -> Result<String, SignError> {
+    let payload = serde_json::to_vec(claims).map_err(|_| SignError::Failed)?;
+    let mut text = header(key.algorithm(), typ, key.kid());
+    text.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut text);
     Ok(text)
 }
 
@@ -61,6 +75,9 @@ impl Serialize for Payload<'_> {
         if let Some(confirmation) = &token.confirmation {
             claims.serialize_entry("cnf", &Cnf(confirmation))?;
         }
+        if let Some(actor) = &token.actor {
+            claims.serialize_entry("act", &Act(actor))?;
+        }
         // Registered names were refused when the claims were made, so none is written twice.
         for (name, value) in token.claims.members() {
             claims.serialize_entry(name, value)?;
@@ -90,6 +107,20 @@ impl Serialize for Cnf<'_> {
             Confirmation::CertificateThumbprint(thumbprint) => ("x5t#S256", thumbprint),
         };
         serializer.collect_map([(method, URL_SAFE_NO_PAD.encode(thumbprint))])
+    }
+}
+
+/// RFC 8693, section 4.1: the current actor outside, earlier ones nested.
+struct Act<'a>(&'a Actor);
+
+impl Serialize for Act<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("sub", self.0.subject.as_str())?;
+        if let Some(earlier) = &self.0.actor {
+            members.serialize_entry("act", &Act(earlier))?;
+        }
+        members.end()
     }
 }
 

@@ -20,6 +20,9 @@ use crate::domain::algorithm::Algorithm;
 use crate::domain::ids::{KeyId, RealmName};
 use crate::verify::keys::{InvalidKey, PublicKey, VerifyKey, hmac_key};
 
+/// The `typ` of an access token (RFC 9068, section 2.1).
+const ACCESS_TOKEN: &str = "at+jwt";
+
 enum Private {
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
     P256(EcdsaKeyPair),
@@ -94,7 +97,7 @@ impl SigningKey {
             }
             Algorithm::Hs256 => {
                 let (kid, key) = hmac_key(der)?;
-                let header = header(algorithm, &kid);
+                let header = header(algorithm, ACCESS_TOKEN, &kid);
                 Ok(Self { algorithm, kid, public: None, private: Private::Secret(key), header })
             }
         }
@@ -102,7 +105,7 @@ impl SigningKey {
 
     fn asymmetric(public: PublicKey, private: Private) -> Self {
         let (algorithm, kid) = (public.algorithm(), public.thumbprint());
-        Self { algorithm, header: header(algorithm, &kid), kid, public: Some(public), private }
+        Self { algorithm, header: header(algorithm, ACCESS_TOKEN, &kid), kid, public: Some(public), private }
     }
 
     /// Its name in the header: the RFC 7638 thumbprint, and for HS256 a MAC in its place.
@@ -176,9 +179,9 @@ impl From<Unspecified> for SignError {
     }
 }
 
-/// Neither name needs escaping: both are base64url or a constant.
-fn header(algorithm: Algorithm, kid: &KeyId) -> String {
-    URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{algorithm}","typ":"at+jwt","kid":"{kid}"}}"#))
+/// A header in base64url. No name needs escaping: each is base64url or a constant.
+pub(super) fn header(algorithm: Algorithm, typ: &'static str, kid: &KeyId) -> String {
+    URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{algorithm}","typ":"{typ}","kid":"{kid}"}}"#))
 }
 
 #[cfg(test)]

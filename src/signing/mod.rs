@@ -1,6 +1,7 @@
 //! Turns access tokens into signed JWTs, with keys that are parsed once and held here. Knows no store:
 //! which key signs, and whether the step that the token belongs to was committed, is decided elsewhere.
 
+pub mod import;
 mod jwt;
 pub mod key;
 pub mod pepper;
@@ -14,6 +15,7 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::domain::ids::{KeyNumber, RealmName};
@@ -75,6 +77,11 @@ impl Signer {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(realm)?.get(&number).cloned()
     }
 
+    /// How many signatures wait for a thread.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
     /// The token as a compact JWS.
     pub async fn sign(&self, issuer: &str, token: &AccessToken) -> Result<String, SignError> {
         self.start(issuer, token)?.await
@@ -86,6 +93,23 @@ impl Signer {
     pub fn start(&self, issuer: &str, token: &AccessToken) -> Result<Pending, SignError> {
         let key = self.key(&token.realm, token.key).ok_or(SignError::NoSuchKey)?;
         let unsigned = jwt::signing_input(&key, issuer, token)?;
+        self.start_input(key, unsigned)
+    }
+
+    /// Starts to sign a JWT of another type, whose claims are complete.
+    pub fn start_statement(
+        &self,
+        realm: &RealmName,
+        number: KeyNumber,
+        typ: &'static str,
+        claims: &Map<String, Value>,
+    ) -> Result<Pending, SignError> {
+        let key = self.key(realm, number).ok_or(SignError::NoSuchKey)?;
+        let unsigned = jwt::statement_input(&key, typ, claims)?;
+        self.start_input(key, unsigned)
+    }
+
+    fn start_input(&self, key: Arc<SigningKey>, unsigned: String) -> Result<Pending, SignError> {
         if !key.is_slow() {
             return Ok(Pending(State::Ready(Some(jwt::sign(&key, unsigned)))));
         }

@@ -47,6 +47,11 @@ impl Pool {
         self.queue.arrived.notify_one();
         Ok(())
     }
+
+    /// How many jobs no thread has taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().waiting.len()
+    }
 }
 
 impl Drop for Pool {
@@ -140,6 +145,7 @@ mod tests {
             pool.run(silent(|| {})).expect("a place");
         }
         assert_eq!(pool.run(silent(|| {})), Err(SignError::Overloaded));
+        assert_eq!(pool.waiting(), 2);
     }
 
     #[test]

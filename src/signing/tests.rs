@@ -32,6 +32,7 @@ fn token() -> AccessToken {
         scope: ["read", "write"].map(|scope| Scope::parse(scope).expect("a scope")).to_vec(),
         claims: Claims::new(claims).expect("claims"),
         confirmation: None,
+        actor: None,
         session: Some(Sid { pepper_id: 1, subject: SubjectKey([2; 16]), session: SessionId([3; 16]) }),
         issued: Timestamp::from_seconds(1_000),
         expires: Timestamp::from_seconds(1_900),

@@ -52,23 +52,24 @@ impl SealedStore {
         sealed.extend_from_slice(tag.as_ref());
         Some(sealed)
     }
+}
 
-    fn unseal(&self, key: &RecordKey, mut stored: Stored) -> Result<Stored, StoreError> {
-        let key = key.to_bytes();
-        let (head, sealed) =
-            stored.bytes.split_first_chunk_mut::<HEAD_BYTES>().ok_or_else(|| damaged("is shorter than its head"))?;
-        let [format, data_key @ ..] = *head;
-        if format != FORMAT {
-            return Err(damaged("has a format that this version does not know"));
-        }
-        let cipher = self.keyring.record_key(u32::from_be_bytes(data_key), &key);
-        let cipher = cipher.ok_or_else(|| damaged("is sealed with a data key that the vault does not have"))?;
-        let opened = cipher.open_in_place(nonce(stored.version), associated(head, &key, stored.version), sealed);
-        let length = opened.map_err(|_| damaged("was not sealed as this record in this version"))?.len();
-        stored.bytes.truncate(HEAD_BYTES + length);
-        stored.bytes.drain(..HEAD_BYTES);
-        Ok(stored)
+/// Opens a record as it is kept; the error says that it is not what was sealed.
+pub(super) fn unseal(keyring: &Keyring, key: &RecordKey, mut stored: Stored) -> Result<Stored, StoreError> {
+    let key = key.to_bytes();
+    let (head, sealed) =
+        stored.bytes.split_first_chunk_mut::<HEAD_BYTES>().ok_or_else(|| damaged("is shorter than its head"))?;
+    let [format, data_key @ ..] = *head;
+    if format != FORMAT {
+        return Err(damaged("has a format that this version does not know"));
     }
+    let cipher = keyring.record_key(u32::from_be_bytes(data_key), &key);
+    let cipher = cipher.ok_or_else(|| damaged("is sealed with a data key that the vault does not have"))?;
+    let opened = cipher.open_in_place(nonce(stored.version), associated(head, &key, stored.version), sealed);
+    let length = opened.map_err(|_| damaged("was not sealed as this record in this version"))?.len();
+    stored.bytes.truncate(HEAD_BYTES + length);
+    stored.bytes.drain(..HEAD_BYTES);
+    Ok(stored)
 }
 
 fn damaged(problem: &str) -> StoreError {
@@ -93,7 +94,7 @@ fn associated(head: &[u8], key: &[u8], version: Version) -> Aad<Vec<u8>> {
 fn refuse_vault(key: &RecordKey) -> Result<(), StoreError> {
     match key.kind() {
         RecordKind::Vault => Err(StoreError::Unavailable("the vault is the store's own".into())),
-        RecordKind::Realm | RecordKind::Subject => Ok(()),
+        RecordKind::Realm | RecordKind::Subject | RecordKind::ClientAssertion => Ok(()),
     }
 }
 
@@ -105,7 +106,7 @@ impl Store for SealedStore {
 
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         refuse_vault(key)?;
-        self.inner.load(key).await?.map(|stored| self.unseal(key, stored)).transpose()
+        self.inner.load(key).await?.map(|stored| unseal(&self.keyring, key, stored)).transpose()
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError> {

@@ -13,6 +13,8 @@ use super::key_encryption_key::{Created, KEY_BYTES, KeyEncryptionKey, KeyEncrypt
 use crate::authority::ports::{Commit, Entropy, Outcome, RecordKey, Store, StoreError, Stored, Version};
 
 const FORMAT: u8 = 1;
+/// In place of a vault while a store is being copied into: no server starts on half of one.
+pub(super) const UNFINISHED: [u8; 1] = [0];
 
 /// Two servers that start on one empty store race for the vault; more rounds than that mean trouble.
 const ROUNDS: usize = 8;
@@ -49,6 +51,12 @@ pub enum VaultError {
     /// No key was given.
     #[error("no key-encryption key was given; name a key file")]
     NoKey,
+    /// A copy into this store was begun and not finished.
+    #[error(
+        "a copy into this store was not finished, so it is not a whole store: remove it, and copy again into an \
+         empty directory, or under another prefix of Redis"
+    )]
+    Unfinished,
     /// The vault is not as it was written.
     #[error("the store's vault is damaged ({0}); restore the store from a backup")]
     Damaged(&'static str),
@@ -101,6 +109,19 @@ pub async fn rewrap(store: &dyn Store, keks: &[KeyEncryptionKey], entropy: &dyn 
     Err(StoreError::Unavailable("others keep changing the vault".into()).into())
 }
 
+/// A vault with the same data keys, each sealed by another key.
+pub(super) fn resealed(
+    stored: &Stored,
+    from: &KeyEncryptionKey,
+    to: &KeyEncryptionKey,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, VaultError> {
+    let vault = decode(stored)?;
+    let from = std::slice::from_ref(from);
+    let keys = vault.keys.iter().map(|key| seal(key.id, &*unseal(key, from)?, to, entropy));
+    Ok(encode(&VaultRecord { keys: keys.collect::<Result<_, _>>()? }))
+}
+
 /// The data keys, opened. The one with the highest id seals, all of them open.
 pub(super) struct Keyring(Vec<DataKey>);
 
@@ -128,6 +149,11 @@ impl Keyring {
             write(store, None, &vault, entropy).await?;
         }
         Err(StoreError::Unavailable("others keep changing the vault".into()).into())
+    }
+
+    /// Opens a vault that was read.
+    pub(super) fn of(stored: &Stored, kek: &KeyEncryptionKey) -> Result<Self, VaultError> {
+        Self::unseal(&decode(stored)?, std::slice::from_ref(kek))
     }
 
     fn unseal(vault: &VaultRecord, keks: &[KeyEncryptionKey]) -> Result<Self, VaultError> {
@@ -195,9 +221,16 @@ impl SealedDataKey {
     }
 }
 
+fn encode(vault: &VaultRecord) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&vault.encode_to_vec());
+    bytes
+}
+
 fn decode(stored: &Stored) -> Result<VaultRecord, VaultError> {
     match stored.bytes.split_first() {
         Some((&FORMAT, body)) => VaultRecord::decode(body).map_err(|_| VaultError::Damaged("it is no vault")),
+        Some((&0, [])) => Err(VaultError::Unfinished),
         Some(_) => Err(VaultError::Damaged("this version does not know its format")),
         None => Err(VaultError::Damaged("it is empty")),
     }
@@ -210,12 +243,10 @@ async fn write(
     vault: &VaultRecord,
     entropy: &dyn Entropy,
 ) -> Result<bool, VaultError> {
-    let mut bytes = vec![FORMAT];
-    bytes.extend_from_slice(&vault.encode_to_vec());
     let mut id = [0; 16];
     entropy.fill(&mut id);
-    let commit =
-        Commit { id: Version(id), key: RecordKey::VAULT, expected, bytes, expires: None, revocations: Vec::new() };
+    let (id, bytes) = (Version(id), encode(vault));
+    let commit = Commit { id, key: RecordKey::VAULT, expected, bytes, expires: None, revocations: Vec::new() };
     Ok(matches!(store.commit(&commit).await?, Outcome::Committed(_)))
 }
 

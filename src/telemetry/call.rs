@@ -1,5 +1,6 @@
-//! A span for each sampled call, by the current RPC conventions of OpenTelemetry. Sees the method's
-//! name, `traceparent` and the status, never a message, and says nothing that a client worded.
+//! A measure of each call and a span for each sampled one, by the current RPC conventions of
+//! OpenTelemetry. Sees the method's name, `traceparent` and the status, never a message, and says nothing
+//! that a client worded.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -10,19 +11,24 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
 use prost_reflect::DescriptorPool;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
+use super::call_meter::{CallMeter, reason};
 use super::trace_parent::TraceParent;
 use crate::config::{TraceConfig, TraceRatio};
+use crate::proto::v1::ErrorReason;
 
 /// What the spans of calls, and they alone, have as their target.
 pub(super) const TARGET: &str = "token_authority::call";
 /// Asked every few seconds by every probe.
 const HEALTH: &str = "grpc.health.v1.Health/";
-const REFLECTION: [&str; 2] = [
+/// Services that have no descriptor of ours.
+const FOREIGN: [&str; 3] = [
+    "envoy.service.auth.v3.Authorization/Check",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
@@ -53,43 +59,53 @@ const CANCELLED: &str = "CANCELLED";
 /// Codes that are the server's failure; the others are the caller's, and no error of this span.
 const FAILURES: [&str; 6] = [UNKNOWN, "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
 
-/// Traces calls, if traces are exported.
+/// Measures calls, and traces them if traces are exported.
 #[derive(Debug, Clone)]
-pub struct Calls(Option<Arc<Sampling>>);
+pub struct Calls(Arc<Observer>);
 
 #[derive(Debug)]
-struct Sampling {
-    ratio: TraceRatio,
+struct Observer {
+    /// `None`: no call is traced.
+    ratio: Option<TraceRatio>,
     /// `package.Service/Method`
     methods: HashSet<String>,
+    meter: CallMeter,
 }
 
 impl Calls {
-    /// For the methods of an encoded `google.protobuf.FileDescriptorSet`, and of reflection.
-    pub fn new(config: &TraceConfig, descriptors: &[u8]) -> Self {
-        Self(config.otlp_endpoint.as_ref().map(|_| {
-            let pool = DescriptorPool::decode(descriptors).unwrap_or_default();
-            let methods = pool.services().flat_map(|service| {
-                let name = service.full_name().to_owned();
-                service.methods().map(move |method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
-            });
-            let methods = methods.chain(REFLECTION.map(str::to_owned)).collect();
-            Arc::new(Sampling { ratio: config.ratio, methods })
-        }))
+    /// For the methods of an encoded `google.protobuf.FileDescriptorSet`, and foreign ones.
+    pub fn new(config: &TraceConfig, descriptors: &[u8], meter: CallMeter) -> Self {
+        let pool = DescriptorPool::decode(descriptors).unwrap_or_default();
+        let methods = pool.services().flat_map(|service| {
+            let name = service.full_name().to_owned();
+            service.methods().map(move |method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
+        });
+        let methods = methods.chain(FOREIGN.map(str::to_owned)).collect();
+        let ratio = config.otlp_endpoint.as_ref().map(|_| config.ratio);
+        Self(Arc::new(Observer { ratio, methods, meter }))
     }
-}
 
-impl Sampling {
-    /// The span of a call, if it is sampled: decided first, since a span that is thrown away costs
-    /// as much as twenty decisions.
     fn call(&self, path: &str, headers: &HeaderMap) -> Option<Call> {
+        let observer = &self.0;
         let method = path.strip_prefix('/').unwrap_or(path);
         if method.starts_with(HEALTH) {
             return None;
         }
+        let known = observer.methods.get(method).map(String::as_str);
+        let (span, observer) = (observer.span(known, headers), observer.clone());
+        let method = known.unwrap_or(OTHER).to_owned();
+        Some(Call { span, observer, method, started: Instant::now(), ended: false })
+    }
+}
+
+impl Observer {
+    /// The span of a call, if it is sampled: decided first, since a span that is thrown away costs
+    /// as much as twenty decisions.
+    fn span(&self, method: Option<&str>, headers: &HeaderMap) -> Option<Span> {
+        let ratio = self.ratio?;
         let parent = TraceParent::of(headers);
-        let sampled = parent.map_or_else(|| self.ratio.takes(random()), |parent| parent.sampled);
-        sampled.then(|| Call::begin(self.methods.get(method).map(String::as_str), parent))
+        let sampled = parent.map_or_else(|| ratio.takes(random()), |parent| parent.sampled);
+        sampled.then(|| span(method, parent))
     }
 }
 
@@ -99,48 +115,55 @@ fn random() -> u64 {
     id.last_chunk().map_or(0, |half| u64::from_be_bytes(*half))
 }
 
+fn span(method: Option<&str>, parent: Option<TraceParent>) -> Span {
+    let span = info_span!(
+        target: TARGET,
+        parent: None,
+        "call",
+        otel.name = method.unwrap_or("grpc"),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        "rpc.system.name" = "grpc",
+        "rpc.method" = method.unwrap_or(OTHER),
+        "rpc.response.status_code" = Empty,
+        "error.type" = Empty,
+    );
+    if let Some(parent) = parent {
+        // Fails where nobody exports; then there is nothing to tell either.
+        let _ = span.set_parent(parent.context());
+    }
+    span
+}
+
 /// A call under way. Its span ends with it.
 struct Call {
-    span: Span,
+    span: Option<Span>,
+    observer: Arc<Observer>,
+    method: String,
+    started: Instant,
     ended: bool,
 }
 
 impl Call {
-    fn begin(method: Option<&str>, parent: Option<TraceParent>) -> Self {
-        let span = info_span!(
-            target: TARGET,
-            parent: None,
-            "call",
-            otel.name = method.unwrap_or("grpc"),
-            otel.kind = "server",
-            otel.status_code = Empty,
-            "rpc.system.name" = "grpc",
-            "rpc.method" = method.unwrap_or(OTHER),
-            "rpc.response.status_code" = Empty,
-            "error.type" = Empty,
-        );
-        if let Some(parent) = parent {
-            // Fails where nobody exports; then there is nothing to tell either.
-            let _ = span.set_parent(parent.context());
-        }
-        Self { span, ended: false }
-    }
-
     /// Takes the status, if these headers or trailers have one.
     fn hear(&mut self, headers: &HeaderMap) {
         if let Some(status) = headers.get("grpc-status") {
             let number = status.to_str().ok().and_then(|text| text.parse::<usize>().ok());
-            self.end(number.and_then(|number| CODES.get(number)).copied().unwrap_or(UNKNOWN));
+            self.end(number.and_then(|number| CODES.get(number)).copied().unwrap_or(UNKNOWN), reason(headers));
         }
     }
 
     /// Notes how the call ended, unless that is known already.
-    fn end(&mut self, code: &'static str) {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.span.record("rpc.response.status_code", code);
+    fn end(&mut self, code: &'static str, reason: Option<ErrorReason>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.observer.meter.observe(&self.method, code, reason, self.started.elapsed());
+        if let Some(span) = &self.span {
+            span.record("rpc.response.status_code", code);
             if FAILURES.contains(&code) {
-                self.span.record("error.type", code);
-                self.span.record("otel.status_code", "ERROR");
+                span.record("error.type", code);
+                span.record("otel.status_code", "ERROR");
             }
         }
     }
@@ -149,7 +172,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         // Nobody waits for the rest of the answer any more.
-        self.end(CANCELLED);
+        self.end(CANCELLED, None);
     }
 }
 
@@ -157,15 +180,15 @@ impl<S> Layer<S> for Calls {
     type Service = Traced<S>;
 
     fn layer(&self, inner: S) -> Traced<S> {
-        Traced { inner, sampling: self.0.clone() }
+        Traced { inner, calls: self.clone() }
     }
 }
 
-/// A service whose calls are traced.
+/// A service whose calls are observed.
 #[derive(Debug, Clone)]
 pub struct Traced<S> {
     inner: S,
-    sampling: Option<Arc<Sampling>>,
+    calls: Calls,
 }
 
 impl<S, A, B> Service<Request<A>> for Traced<S>
@@ -182,8 +205,7 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let sampling = self.sampling.as_ref();
-        let call = sampling.and_then(|sampling| sampling.call(request.uri().path(), request.headers()));
+        let call = self.calls.call(request.uri().path(), request.headers());
         Answering { answering: self.inner.call(request), call }
     }
 }
@@ -206,7 +228,7 @@ where
         match (&answer, &mut call) {
             // A refusal has no message, so that its status stands in the head.
             (Ok(answer), Some(call)) => call.hear(answer.headers()),
-            (Err(_), Some(call)) => call.end(UNKNOWN),
+            (Err(_), Some(call)) => call.end(UNKNOWN, None),
             (_, None) => {}
         }
         Poll::Ready(answer.map(|answer| answer.map(|body| Answer { body, call })))
@@ -231,7 +253,7 @@ impl<B: Body + Unpin> Body for Answer<B> {
         if let Some(call) = &mut self.call {
             match &frame {
                 Some(Ok(frame)) => frame.trailers_ref().into_iter().for_each(|trailers| call.hear(trailers)),
-                Some(Err(_)) | None => call.end(UNKNOWN),
+                Some(Err(_)) | None => call.end(UNKNOWN, None),
             }
         }
         Poll::Ready(frame)

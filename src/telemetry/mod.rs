@@ -12,6 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::{LogConfig, TraceConfig};
 
 pub mod call;
+pub mod call_meter;
 mod export;
 mod lines;
 mod trace_parent;

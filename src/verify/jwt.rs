@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json;
 use super::rejection::Rejection;
@@ -40,11 +40,27 @@ pub(super) struct Compact<'a> {
 impl<'a> Compact<'a> {
     /// Takes a token apart; its length has been checked.
     pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
+        let Parts { signing_input, header, payload, signature } = Parts::parse(token)?;
+        let (algorithm, kid) = read_header(&header)?;
+        Ok(Self { signing_input, algorithm, kid, payload, signature })
+    }
+}
+
+/// Any compact JWS in its parts, whatever its type; nothing of it is authentic yet.
+pub(super) struct Parts<'a> {
+    pub(super) signing_input: &'a str,
+    /// Flat, and without extensions.
+    pub(super) header: Map<String, Value>,
+    pub(super) payload: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
         let (signing_input, signature) = token.rsplit_once('.').ok_or(Rejection::Malformed("no dot"))?;
         let (header, payload) = signing_input.split_once('.').ok_or(Rejection::Malformed("only one dot"))?;
         let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
-        let (algorithm, kid) = read_header(&header)?;
-        Ok(Self { signing_input, algorithm, kid, payload, signature })
+        Ok(Self { signing_input, header: strict_header(&header)?, payload, signature })
     }
 }
 
@@ -56,7 +72,7 @@ fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed("not canonical base64url"))
 }
 
-fn read_header(bytes: &[u8]) -> Result<(Algorithm, KeyId), Rejection> {
+fn strict_header(bytes: &[u8]) -> Result<Map<String, Value>, Rejection> {
     let header = json::object(bytes, HEADER_DEPTH).ok_or(Rejection::Malformed("header is no strict JSON object"))?;
     if REFUSED.iter().any(|name| header.contains_key(*name)) {
         return Err(Rejection::UnsupportedExtension);
@@ -66,6 +82,10 @@ fn read_header(bytes: &[u8]) -> Result<(Algorithm, KeyId), Rejection> {
     if header.iter().any(nested) {
         return Err(Rejection::Malformed("header is not flat"));
     }
+    Ok(header)
+}
+
+fn read_header(header: &Map<String, Value>) -> Result<(Algorithm, KeyId), Rejection> {
     let text = |name: &str| header.get(name).and_then(Value::as_str);
     if text("typ") != Some(TYPE) {
         return Err(Rejection::WrongType);

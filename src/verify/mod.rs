@@ -3,6 +3,8 @@
 //! no network.
 
 mod cache;
+pub mod client;
+pub mod client_assertion;
 mod json;
 mod jwt;
 pub mod keys;

@@ -156,6 +156,11 @@ impl RevocationIndex {
         }
     }
 
+    /// Whether every token of this key is ended.
+    pub fn key_ended(&self, kid: &KeyId) -> bool {
+        self.any_wide.load(Ordering::Acquire) && read(&self.wide).keys.contains_key(kid)
+    }
+
     /// Whether any entry ends the token: the latest cut-off over all scopes counts.
     pub fn ended(&self, token: &VerifiedToken) -> bool {
         let random = Uniform(token.id.random);
@@ -330,7 +335,7 @@ impl RevocationIndex {
             return false;
         }
         let by_time = self.cut_off(&token.realm, &token.client).is_some_and(|at| token.id.origin <= at);
-        by_time || read(&self.wide).keys.contains_key(&token.kid)
+        by_time || self.key_ended(&token.kid)
     }
 
     fn advance(&self, position: Position, head: impl FnOnce(Option<Position>) -> Option<Position>) {

@@ -128,7 +128,7 @@ fn scope(value: &Value) -> Option<Vec<Scope>> {
 }
 
 /// A whole number of seconds: no fraction, no exponent, no string.
-fn numeric_date(value: &Value) -> Option<Timestamp> {
+pub(super) fn numeric_date(value: &Value) -> Option<Timestamp> {
     let seconds = value.as_i64()?;
     (0..=LAST_SECOND).contains(&seconds).then(|| Timestamp::from_seconds(seconds))
 }

@@ -56,6 +56,16 @@ impl Verifier {
         Self { leeway, ..self }
     }
 
+    /// Whose signatures are checked.
+    pub fn keys(&self) -> &KeySet {
+        &self.keys
+    }
+
+    /// Who may have issued a token.
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
     /// The token, if it is one of the realm's and valid at `now`.
     pub fn verify(&self, realm: &RealmName, token: &str, now: Timestamp) -> Result<Arc<VerifiedToken>, Rejection> {
         let token = self.authenticate(realm, token)?;

@@ -1,12 +1,15 @@
 //! The real binary at the command line: exit codes, what stands on which stream, and a token's life
 //! told in JSON. Knows nothing of how commands are made.
 
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::thread;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use token_authority::verify::client::SecretHash;
 
 use crate::server_process::ServerProcess;
 
@@ -92,6 +95,113 @@ fn sessions_are_listed_and_ended() {
 }
 
 #[test]
+fn keys_are_listed_and_hurried() {
+    let server = ServerProcess::start(&[]);
+    let client = Client::of(&server);
+    let in_state = |state: &str| {
+        let list = client.run(&["keys", "list", "--state", state, "--json"]).json();
+        list["keys"].as_array().expect("a list").iter().map(|key| text(&key["keyId"]).to_owned()).collect::<Vec<_>>()
+    };
+    let (active, standby) = (in_state("active"), in_state("prepared"));
+    assert_eq!((active.len(), standby.len()), (1, 1));
+    client.run(&["keys", "activate", "--json"]).failed(1, "(KEY_STATE_CONFLICT)");
+    client.run(&["keys", "activate", "nonsense"]).failed(1, "(UNKNOWN_KEY)");
+    client.run(&["keys", "prepare", "--algorithm", "ES256"]).failed(1, "keys of: RS256");
+
+    let token = client.issue(&["--subject", "alice"])["accessToken"].clone();
+    let activated = client.run(&["keys", "activate", &standby[0], "--now", "--json"]).json();
+    assert_eq!(
+        (text(&activated["key"]["keyId"]), text(&activated["key"]["state"])),
+        (&*standby[0], "KEY_STATE_ACTIVE")
+    );
+    assert_eq!((in_state("active"), in_state("retiring")), (standby.clone(), active.clone()));
+    assert!(client.is_active(&token), "a retiring key's tokens live");
+    let person = client.run(&["keys", "retire", &active[0]]);
+    assert!(person.out.contains("state:         retiring\n") && person.out.contains("remove_time:"), "{person:?}");
+
+    let revoked = client.run(&["keys", "revoke", &active[0], "--reason", "leaked", "--json"]).json();
+    assert_eq!(text(&revoked["key"]["state"]), "KEY_STATE_REVOKED");
+    assert!(!text(&revoked["revision"]).is_empty() && !client.is_active(&token));
+
+    let prepared = || client.run(&["keys", "prepare", "--request-id", "once", "--json"]).json()["key"]["keyId"].clone();
+    assert_eq!(prepared(), prepared());
+    let page = client.run(&["keys", "list", "--page-size", "1", "--json"]).json();
+    let next = client.run(&["keys", "list", "--page-token", text(&page["nextPageToken"]), "--json"]).json();
+    assert!(page["keys"][0]["createTime"].as_str() >= next["keys"][0]["createTime"].as_str(), "newest first");
+    assert_ne!(page["keys"][0], next["keys"][0]);
+}
+
+#[test]
+fn a_key_made_elsewhere_is_imported_and_signs() {
+    let directory = TempDir::new().expect("a directory");
+    let store = format!("embedded:{}", directory.path().join("store").display());
+    let realm = write(directory.path(), "r.toml", "[realm]\nname = \"default\"\nalgorithm = \"EdDSA\"\n");
+    // RFC 8037, appendix A.1.
+    let jwk = r#"{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",
+        "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let kid = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    let import = |algorithm: &str, file: &str, input: &str| {
+        let settings = ["keys", "import", "--config", &realm, "--store", &store, "--json"];
+        run_with(&[&settings[..], &["--algorithm", algorithm, file]].concat(), input.as_bytes(), &[])
+    };
+    let mut server = ServerProcess::start_in(directory.path(), &["--config", &realm]);
+    import("EdDSA", "-", jwk).failed(1, "in use");
+    server.terminate();
+    import("ES256", "-", jwk).failed(1, "as ES256 key: not a valid key");
+    import("EdDSA", "-", "secret").failed(1, "it holds no private key");
+    import("EdDSA", "/nowhere", "").failed(1, "/nowhere can't be read");
+    import("EdDSA", "-", &format!("{jwk}{}", " ".repeat(1 << 20))).failed(1, "longer than");
+    let file = write(directory.path(), "key.jwk", jwk);
+    let key = import("EdDSA", &file, "").json()["key"].clone();
+    assert_eq!((text(&key["keyId"]), text(&key["state"])), (kid, "KEY_STATE_PREPARED"));
+    assert_eq!(import("EdDSA", "-", jwk).json()["key"], key, "again");
+
+    let server = ServerProcess::start_in(directory.path(), &["--config", &realm]);
+    let client = Client::of(&server);
+    assert_eq!(client.run(&["keys", "activate", kid, "--now"]).code, Some(0));
+    assert!(client.is_active(&client.issue(&["--subject", "alice"])["accessToken"]));
+    let active = client.run(&["keys", "list", "--state", "active", "--json"]).json();
+    assert_eq!(text(&active["keys"][0]["keyId"]), kid);
+}
+
+#[test]
+fn a_key_encryption_key_is_exchanged() {
+    let directory = TempDir::new().expect("a directory");
+    let key = |name: &str, byte: &str| {
+        let file = write(directory.path(), name, &byte.repeat(32));
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+        file
+    };
+    let (old, new, third) = (key("old", "5a"), key("new", "5b"), key("third", "5c"));
+    let start = |arguments: &[&str]| ServerProcess::start_in(directory.path(), arguments);
+    let mut server = start(&["--key-file", &old]);
+    let token = Client::of(&server).issue(&["--subject", "alice"])["accessToken"].clone();
+    let store = format!("embedded:{}", directory.path().join("store").display());
+    let rewrap = |key: &str, previous: &str| {
+        run(&["keys", "rewrap", "--store", &store, "--key-file", key, "--previous-key-file", previous, "--json"])
+    };
+    rewrap(&new, &old).failed(1, "in use");
+    server.terminate();
+
+    // An embedded store is sealed anew by the server that starts with both.
+    let mut server = start(&["--key-file", &new, "--previous-key-file", &old, "--public-url", "http://ta.example"]);
+    assert!(Client::of(&server).is_active(&token));
+    server.terminate();
+    let (status, stderr) = ServerProcess::fails_to_start(directory.path(), &["--key-file", &old]);
+    assert!(status.code() == Some(1) && stderr.contains("wrong key-encryption key"), "{stderr}");
+
+    // Or by hand while none runs.
+    rewrap(&third, &old).failed(1, "wrong key-encryption key");
+    assert_eq!(rewrap(&third, &new).json()["rewrapped"], true);
+    assert_eq!(rewrap(&third, &new).json()["rewrapped"], false);
+    let server = start(&["--key-file", &third]);
+    assert!(Client::of(&server).is_active(&token));
+
+    run(&["keys", "rewrap", "--store", "embedded:/nowhere", "--key-file", &new]).failed(1, "no store in /nowhere");
+    run(&["keys", "rewrap", "--store", &store, "--key-file", &new]).failed(1, "--previous-key-file");
+}
+
+#[test]
 fn a_refusal_says_why_on_standard_error() {
     let server = ServerProcess::start(&[]);
     let client = Client::of(&server);
@@ -146,6 +256,7 @@ fn no_answer_is_3() {
         &["token", "issue", "--subject", "a"][..],
         &["token", "introspect", "t"],
         &["session", "list", "--subject", "a", "--json"],
+        &["keys", "list"],
         &["healthcheck"],
     ] {
         run(&[arguments, &["--endpoint", &endpoint]].concat()).failed(3, "can't be reached");
@@ -263,4 +374,20 @@ fn the_manual_and_completions_know_every_command() {
     }
     assert_eq!(run(&["version"]).out, format!("token-authority {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(run(&["--help"]).code, Some(0));
+}
+
+#[test]
+fn a_new_secret_comes_with_its_hash_and_is_another_each_time() {
+    let made = || {
+        let ended = run(&["client-secret"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let word = |name: &str| {
+            let found = ended.out.lines().find_map(|line| line.strip_prefix(name)).map(|word| word.trim().to_owned());
+            found.unwrap_or_else(|| panic!("no {name}: {ended:?}"))
+        };
+        (word("secret"), word("hash"))
+    };
+    let (secret, hash) = made();
+    assert_eq!(SecretHash::of(&secret).expect("long enough").to_string(), hash);
+    assert_ne!(made().0, secret);
 }

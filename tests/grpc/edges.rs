@@ -12,8 +12,12 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::test_server::TestServer;
 
 async fn get(address: SocketAddr, path: &str) -> (String, String) {
+    get_with(address, path, "").await
+}
+
+async fn get_with(address: SocketAddr, path: &str, header: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.expect("connects");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{header}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("writes");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("reads");
@@ -44,6 +48,23 @@ async fn the_key_set_is_public_and_the_same_on_both_edges() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_set_that_the_caller_has_is_not_sent_again() {
+    let server = TestServer::start().await;
+    let path = "/.well-known/jwks.json";
+    let (head, body) = get(server.http(), path).await;
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("an ETag").to_owned();
+    for fresh in [tag.clone(), format!("\"other\", {tag}"), format!("W/{tag}"), "*".to_owned()] {
+        let (head, body) = get_with(server.http(), path, &format!("If-None-Match: {fresh}\r\n")).await;
+        assert!(head.starts_with("HTTP/1.1 304") && head.contains(&tag) && head.contains("max-age=300"), "{head}");
+        assert_eq!(body, "");
+    }
+    assert_eq!(get_with(server.http(), path, "If-None-Match: \"other\"\r\n").await.1, body);
+    server.keys.clone().prepare_key(v1::PrepareKeyRequest::default()).await.expect("a key");
+    let (head, more) = get_with(server.http(), path, &format!("If-None-Match: {tag}\r\n")).await;
+    assert!(head.starts_with("HTTP/1.1 200") && !head.contains(&tag) && more.len() > body.len(), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn probes_tell_alive_and_ready() {
     let server = TestServer::start().await;
     for path in ["/livez", "/readyz"] {
@@ -51,9 +72,9 @@ async fn probes_tell_alive_and_ready() {
     }
     let channel = tonic::transport::Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
     let mut health = HealthClient::new(channel.connect().await.expect("connects"));
-    for service in ["", "liveness", "readiness", "token_authority.v1.TokenService", "token_authority.v1.SessionService"]
-    {
-        let answer = health.check(HealthCheckRequest { service: service.into() }).await.expect("known").into_inner();
+    let services = ["TokenService", "SessionService", "KeyService"].map(|name| format!("token_authority.v1.{name}"));
+    for service in ["", "liveness", "readiness"].map(str::to_owned).into_iter().chain(services) {
+        let answer = health.check(HealthCheckRequest { service: service.clone() }).await.expect("known").into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
     }
 }

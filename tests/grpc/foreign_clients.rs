@@ -43,6 +43,9 @@ fn the_readme_shows_the_examples_as_they_are() {
     for (language, code) in [("rust", rust), ("python", &read("examples/python/first_token.py"))] {
         assert!(readme.contains(&format!("```{language}\n{code}```")), "the {language} example differs");
     }
+    let protected = read("examples/protected_axum.rs");
+    let (_, serve) = protected.split_once("pub(crate) async fn serve").expect("its one function");
+    assert!(readme.contains(&format!("```rust\npub(crate) async fn serve{serve}```")), "the axum example differs");
 }
 
 /// Runs a script on the server's address from the repository's root, as the README says; returns

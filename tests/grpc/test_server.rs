@@ -12,6 +12,7 @@ use token_authority::config::Config;
 use token_authority::domain::policy::RealmPolicy;
 use token_authority::domain::time::Timestamp;
 use token_authority::proto::v1;
+use token_authority::proto::v1::key_service_client::KeyServiceClient;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::system::SystemEntropy;
@@ -31,15 +32,21 @@ impl Clock for TurnableClock {
     }
 }
 
+fn clock_at(time: Duration) -> Arc<TurnableClock> {
+    Arc::new(TurnableClock(AtomicI64::new(i64::try_from(time.as_millis()).expect("a time of ours"))))
+}
+
 /// A running server with clients.
 pub(crate) struct TestServer {
     pub(crate) tokens: TokenServiceClient<Channel>,
     pub(crate) sessions: SessionServiceClient<Channel>,
+    pub(crate) keys: KeyServiceClient<Channel>,
     server: Option<Server>,
     clock: Arc<TurnableClock>,
     backend: Arc<Backend>,
 }
 
+#[allow(dead_code, reason = "a vocabulary for tests, which need not use every word at a time")]
 impl TestServer {
     /// With the default realm.
     pub(crate) async fn start() -> Self {
@@ -48,21 +55,40 @@ impl TestServer {
 
     /// With the default realm's policy changed.
     pub(crate) async fn start_with(change: impl FnOnce(&mut RealmPolicy)) -> Self {
-        let backend = Arc::new(Backend::start().await);
-        let clock = Arc::new(TurnableClock(AtomicI64::new(1_800_000_000_000)));
-        Self::open(backend, clock, |config| change(config.realms.first_mut().expect("the default realm"))).await
+        Self::start_configured(|config| change(config.realms.first_mut().expect("the default realm"))).await
     }
 
-    /// Stops the server and starts another on the same store.
-    pub(crate) async fn restart(mut self) -> Self {
+    /// With the configuration changed.
+    pub(crate) async fn start_configured(change: impl FnOnce(&mut Config)) -> Self {
+        Self::open(Arc::new(Backend::start().await), clock_at(Duration::from_secs(1_800_000_000)), change).await
+    }
+
+    /// With the clock at a time since 1970.
+    pub(crate) async fn start_at(time: Duration) -> Self {
+        Self::open(Arc::new(Backend::start().await), clock_at(time), |_| {}).await
+    }
+
+    /// Stops the server.
+    pub(crate) async fn stop(mut self) {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        Self::open(self.backend.clone(), self.clock.clone(), |_| {}).await
+    }
+
+    /// Stops the server and starts another on the same store.
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_configured(|_| {}).await
+    }
+
+    /// The same with the configuration changed.
+    pub(crate) async fn restart_configured(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        Self::open(self.backend.clone(), self.clock.clone(), change).await
     }
 
     /// Starts another server on the same store, as the same issuer.
-    #[allow(dead_code, reason = "an embedded store is one server's")]
     pub(crate) async fn beside(&self) -> Self {
         let issuer = format!("http://{}", self.http());
         Self::open(self.backend.clone(), self.clock.clone(), |config| config.public_url = Some(issuer)).await
@@ -77,7 +103,8 @@ impl TestServer {
         let channel = channel.connect().await.expect("connects");
         Self {
             tokens: TokenServiceClient::new(channel.clone()),
-            sessions: SessionServiceClient::new(channel),
+            sessions: SessionServiceClient::new(channel.clone()),
+            keys: KeyServiceClient::new(channel),
             server: Some(server),
             clock,
             backend,
@@ -87,6 +114,11 @@ impl TestServer {
     pub(crate) fn pass(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).expect("a short time");
         self.clock.0.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    #[allow(dead_code, reason = "for clients that share the server's time")]
+    pub(crate) fn clock(&self) -> Arc<TurnableClock> {
+        self.clock.clone()
     }
 
     pub(crate) fn grpc(&self) -> SocketAddr {
@@ -135,6 +167,7 @@ impl TestServer {
     }
 }
 
+#[allow(dead_code, reason = "a vocabulary for tests, which need not use every word at a time")]
 /// The code and reason of a refusal; it has exactly one `ErrorInfo`, of our domain.
 pub(crate) fn refusal(status: &Status) -> (Code, String) {
     let info = status.get_details_error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
+use token_authority::client::ChannelOptions;
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -156,6 +157,19 @@ async fn renewed_files_are_taken_in_and_open_connections_stay() {
     assert!(scene.asks(&new, Some(&old.client())).await.is_err(), "whom nobody vouches for any more");
     assert!(scene.asks(old, Some(&new.client())).await.is_err(), "the old certificate is still shown");
     open.call().await.expect("still open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdks_channel_shows_its_certificate() {
+    let scene = Scene::start("");
+    let own = scene.authority.client();
+    let trusting = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(scene.authority.pem()));
+    let showing = trusting.clone().identity(Identity::from_pem(&own.certificate, &own.key));
+    let addresses = [format!("https://{}", scene.server.grpc())];
+    for (tls, served) in [(showing, true), (trusting, false)] {
+        let channel = ChannelOptions::default().balance_over_tls(&addresses, &tls).expect("a channel");
+        assert_eq!(Client(TokenServiceClient::new(channel)).call().await.is_ok(), served);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -448,6 +448,7 @@ async fn what_is_wrong_with_a_request_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_later_versions_answer_unimplemented() {
     let server = TestServer::start().await;
-    let status = server.tokens.clone().watch_jwks(v1::WatchJwksRequest::default()).await.expect_err("later");
+    let request = v1::WatchRevocationsRequest::default();
+    let status = server.tokens.clone().watch_revocations(request).await.expect_err("later");
     assert_eq!(refusal(&status), (Code::Unimplemented, "UNSUPPORTED".into()));
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use prost::Message;
 use token_authority::authority::Authority;
 use token_authority::authority::introspect_token::Consistency;
-use token_authority::grpc::Tokens;
 use token_authority::grpc::limits::Limits;
+use token_authority::grpc::{OpenStreams, Tokens};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_server::TokenServiceServer;
+use tokio::sync::watch;
 use tonic::Code;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -23,7 +24,7 @@ use super::store_faults::world::{World, subject};
 fn serve(authority: Arc<Authority>) -> SocketAddr {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let address = incoming.local_addr().expect("bound");
-    let service = TokenServiceServer::new(Tokens::new(authority));
+    let service = TokenServiceServer::new(Tokens::new(authority, OpenStreams::new(watch::channel(false).1)));
     let serving = Server::builder().layer(Limits::default()).add_service(service).serve_with_incoming(incoming);
     tokio::task::spawn(serving);
     address

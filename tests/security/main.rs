@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
+mod client_allocations;
+mod client_dependencies;
 mod connection_limits;
 mod deadlines;
 mod floods;
 mod forge;
+mod http_edge;
+mod key_rotation;
 mod layers;
 mod message_sizes;
 mod oracle;

@@ -25,6 +25,7 @@ fn access_token() -> AccessToken {
         scope: ["read", "write"].map(|scope| Scope::parse(scope).unwrap()).to_vec(),
         claims: Claims::new(claims).unwrap(),
         confirmation: Some(Confirmation::JwkThumbprint([7; 32])),
+        actor: None,
         session: Some(sid()),
         issued: NOW,
         expires: NOW + std::time::Duration::from_secs(900),

@@ -2,21 +2,28 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod conformance;
+mod copying;
 mod disk;
 mod embedded;
 mod fixtures;
 mod key_file;
 mod lock;
+mod operator;
 mod power_cut;
 mod redis;
+mod redis_access;
+mod redis_clock;
 mod redis_failover;
+mod redis_faults;
 mod redis_fleet;
+mod redis_monitor;
 mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
+mod restoring;
 mod sealed;
 
-// The tests of the gRPC edge once more, each server on a Redis: what callers see does not depend on
+// The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on
 // the store.
 #[path = "grpc/backend.rs"]
 mod backend;
@@ -24,6 +31,10 @@ mod backend;
 mod edges;
 #[path = "grpc/key_file.rs"]
 mod grpc_key_file;
+#[path = "../grpc/history.rs"]
+mod history;
+#[path = "../grpc/key_service.rs"]
+mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
 #[path = "../grpc/server_process.rs"]
@@ -36,6 +47,8 @@ mod staleness;
 mod test_server;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
+#[path = "grpc/topologies.rs"]
+mod topologies;
 #[path = "grpc/two_servers.rs"]
 mod two_servers;
 

@@ -11,6 +11,8 @@ use token_authority::store::redis::{OpenError, RedisStore, Safety, Topology};
 use token_authority::system::SystemClock;
 
 use super::fixtures::{Follower, NOON, SeededEntropy, TurnedClock, fresh_key, open_redis, position, revoking};
+use super::history::{clients, conclude, under_load};
+use super::redis_faults::world::World;
 use super::redis_fleet::RedisFleet;
 
 const FAILOVER_WITHIN: Duration = Duration::from_secs(20);
@@ -80,11 +82,17 @@ async fn slots_that_move_under_load_lose_nothing() {
         }
         done
     }));
-    let (done, ()) = join(writers, async {
-        fleet.move_slots().await;
-        moved.store(true, Ordering::Relaxed);
+    let world = World::on(&fleet.url("authority"), 1).await;
+    let mut done = Vec::new();
+    let mut clients = under_load(clients(4, &world.channels), async |_| {
+        let move_slots = async {
+            fleet.move_slots().await;
+            moved.store(true, Ordering::Relaxed);
+        };
+        done = join(writers, move_slots).await.0;
     })
     .await;
+    conclude("slots that moved", &mut clients).await;
     let done: Vec<_> = done.into_iter().flatten().collect();
     let known = Follower::of(&store).await.known;
     for pair in done.chunks(2) {

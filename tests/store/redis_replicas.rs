@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use token_authority::authority::ports::{Commit, Outcome, Store, StoreError};
 use token_authority::store::redis::{RedisStore, Topology};
 
@@ -41,7 +42,7 @@ impl Pair {
     }
 
     /// The network between them is as it was.
-    async fn mend(&self) {
+    pub(crate) async fn mend(&self) {
         self.replication.hand_over(self.primary.port());
         self.linked().await;
     }
@@ -115,6 +116,21 @@ async fn without_the_replica_nobody_knows_until_it_is_back() {
     );
     assert_eq!(store.proof(&revocation.key).await.expect("acknowledged").positions(), [written]);
     assert!(Follower::of(&store).await.known.contains(&revocation.revocations[0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_cut_while_it_waits_leaves_the_outcome_unknown() {
+    let pair = Pair::start().await;
+    let store = open(&pair, "wait_replicas=1").await;
+    pair.replication.withhold();
+    let revocation = revoking(&fresh_key(), None, b"ended");
+    let answer = store.commit(&revocation);
+    let cut = async {
+        until(|| entries(&pair.primary, &revocation) == Reply::Integer(1)).await;
+        // A WAIT sent again on a new connection would have nothing to wait for.
+        pair.primary.run(&["CLIENT", "KILL", "TYPE", "normal"]);
+    };
+    assert!(unknown(&join(answer, cut).await.0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

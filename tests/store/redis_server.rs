@@ -127,6 +127,16 @@ impl RedisServer {
         read(&mut BufReader::new(stream))
     }
 
+    /// Listens from now on to what anybody tells the server.
+    pub(crate) fn monitor(&self) -> Monitor {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
+        stream.set_read_timeout(Some(START_DEADLINE)).expect("a timeout");
+        stream.write_all(b"*1\r\n$7\r\nMONITOR\r\n").expect("sent");
+        let mut stream = BufReader::new(stream);
+        assert_eq!(read(&mut stream).expect("an answer"), Reply::Text("OK".to_owned()));
+        Monitor(stream)
+    }
+
     /// Every key there is.
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
         let Reply::List(keys) = self.run(&["KEYS", "*"]) else { panic!("no keys") };
@@ -150,6 +160,52 @@ impl RedisServer {
         };
         tokio::time::timeout(START_DEADLINE, pong).await.expect("redis-server answers")
     }
+}
+
+/// What is said to a server.
+#[derive(Debug)]
+pub(crate) struct Monitor(BufReader<TcpStream>);
+
+#[allow(dead_code, reason = "a vocabulary for tests, which need not use every word in each target")]
+impl Monitor {
+    /// All that was said until now, each command's arguments as they were.
+    pub(crate) fn heard(mut self, server: &RedisServer) -> Vec<u8> {
+        const END: &[u8] = b"no more to hear";
+        server.run_bytes(&[b"ECHO", END]).expect("an answer");
+        let (mut heard, mut line) = (Vec::new(), Vec::new());
+        while !heard.ends_with(END) {
+            line.clear();
+            self.0.read_until(b'\n', &mut line).expect("a line");
+            heard.push(b'\n');
+            heard.extend(unescaped(line.trim_ascii_end()).strip_suffix(b"\"").unwrap_or_default());
+        }
+        heard
+    }
+}
+
+/// `MONITOR` writes what is no printable character as `\xNN` or by its letter.
+fn unescaped(line: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(line.len());
+    let mut rest = line.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next().expect("an escaped character") {
+            b'x' => {
+                let digits = [rest.next(), rest.next()].map(|digit| char::from(digit.expect("two digits")));
+                u8::from_str_radix(&digits.iter().collect::<String>(), 16).expect("a byte")
+            }
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'a' => 7,
+            b'b' => 8,
+            other => other,
+        });
+    }
+    bytes
 }
 
 impl Drop for RedisServer {

@@ -33,6 +33,12 @@ pub enum OpenError {
         /// The directory or file.
         path: PathBuf,
     },
+    /// Nothing was ever stored there.
+    #[error("there is no store in {}", .directory.display())]
+    Absent {
+        /// Where it should be.
+        directory: PathBuf,
+    },
     /// Another process has it open.
     #[error(
         "the store in {} is in use by another server; stop that server, or choose another --store",
@@ -84,6 +90,14 @@ pub(super) struct OwnDirectory {
 }
 
 impl OwnDirectory {
+    /// Takes the directory if a store is in it; makes nothing.
+    pub(super) fn take_existing(directory: &Path) -> Result<Self, OpenError> {
+        if directory.join(FILE_NAME).exists() {
+            return Self::take(directory);
+        }
+        Err(OpenError::Absent { directory: directory.into() })
+    }
+
     /// Makes the directory if it is missing, and takes it.
     pub(super) fn take(directory: &Path) -> Result<Self, OpenError> {
         create_directory(directory).map_err(|error| refused(directory, directory, error))?;

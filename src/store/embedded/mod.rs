@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
 use crate::domain::revocation::Revision;
+use crate::store::scan::{Condition as Told, Part, Row, Scan};
 
 pub use directory::OpenError;
 use directory::OwnDirectory;
@@ -59,6 +60,7 @@ pub struct EmbeddedStore {
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
     clock: Arc<dyn Clock>,
+    file: PathBuf,
 }
 
 /// Closed in this order.
@@ -80,7 +82,25 @@ impl EmbeddedStore {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
-        let own = OwnDirectory::take(directory)?;
+        Self::open_taken(OwnDirectory::take(directory)?, directory, limits, clock, entropy)
+    }
+
+    /// Opens the store that is in a directory; where there is none, none is made.
+    pub fn open_existing(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        Self::open_taken(OwnDirectory::take_existing(directory)?, directory, &Limits::default(), clock, entropy)
+    }
+
+    fn open_taken(
+        own: OwnDirectory,
+        directory: &Path,
+        limits: &Limits,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
         let place = Place { directory: directory.to_owned(), file: own.file() };
         let backend = |file| FileBackend::new(file).map_err(|error| place.refused(error));
         let file = own.open_file(|new| place.open_database(backend(new)?, limits).map(drop))?;
@@ -129,7 +149,7 @@ impl EmbeddedStore {
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::Io { path: place.directory.clone(), source })?;
         let open = RwLock::new(Some(Open { database, _own: own }));
-        Ok(Self { open, condition, queue, writer: Mutex::new(Some(thread)), clock })
+        Ok(Self { open, condition, queue, writer: Mutex::new(Some(thread)), clock, file: place.file.clone() })
     }
 
     /// Writes what waits, then stops: later calls are refused, and another server may open the
@@ -197,6 +217,25 @@ impl Store for EmbeddedStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         self.with_database(|_| Ok(()))
+    }
+}
+
+#[async_trait]
+impl Scan for EmbeddedStore {
+    async fn scan(&self, rows: mpsc::Sender<Row>) -> Result<(), StoreError> {
+        let database = self.with_database(|database| Ok(database.clone()))?;
+        let now = self.clock.now();
+        let read =
+            move || surviving_damage(|| tables::read_records(&database, now, |row| rows.blocking_send(row).is_ok()))?;
+        let read = tokio::task::spawn_blocking(read).await;
+        read.unwrap_or_else(|_| Err(StoreError::Unavailable("reading the records stopped".into())))
+    }
+
+    async fn condition(&self) -> Result<Told, StoreError> {
+        let size = std::fs::metadata(&self.file).map(|file| format!("{} bytes", file.len()));
+        let facts = vec![("file size", size.unwrap_or_else(|error| error.to_string()))];
+        let part = Part { name: self.file.display().to_string(), facts };
+        Ok(Told { topology: "embedded", parts: vec![part] })
     }
 }
 

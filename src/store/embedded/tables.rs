@@ -8,10 +8,11 @@ use redb::{
     Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition,
 };
 
-use crate::authority::ports::{StoreError, Stored, Version};
+use crate::authority::ports::{RecordKey, StoreError, Stored, Version};
 use crate::domain::revocation::{Position, RevocationEntry};
 use crate::domain::time::Timestamp;
 use crate::store::log_entry::LogEntry;
+use crate::store::scan::Row;
 
 use super::engine_error::EngineError;
 
@@ -101,6 +102,28 @@ pub(super) fn read_record(database: &Database, key: &[u8], now: Timestamp) -> Re
     let Some(row) = records.get(key).map_err(EngineError::from)? else { return Ok(None) };
     let row = RecordRow::decode(row.value())?;
     Ok(row.is_alive(now).then(|| Stored { bytes: row.content.to_vec(), version: row.version }))
+}
+
+/// Hands out every record that has not expired, all of one moment, for as long as they are wanted.
+pub(super) fn read_records(
+    database: &Database,
+    now: Timestamp,
+    mut wanted: impl FnMut(Row) -> bool,
+) -> Result<(), StoreError> {
+    let transaction = database.begin_read().map_err(EngineError::from)?;
+    let records = transaction.open_table(RECORDS).map_err(EngineError::from)?;
+    for row in records.iter().map_err(EngineError::from)? {
+        let (key, value) = row.map_err(EngineError::from)?;
+        let row = RecordRow::decode(value.value())?;
+        let key =
+            RecordKey::from_bytes(key.value()).ok_or_else(|| StoreError::Corrupt("the key of a record".into()))?;
+        let expires = (row.expiry != NEVER).then(|| Timestamp::from_millis(row.expiry));
+        let stored = Stored { bytes: row.content.to_vec(), version: row.version };
+        if row.is_alive(now) && !wanted(Row { key, stored, expires }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Where the log has got to.

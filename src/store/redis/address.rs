@@ -18,6 +18,17 @@ pub enum Topology {
     Cluster,
 }
 
+impl Topology {
+    /// For reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Standalone => "standalone",
+            Self::Sentinel => "sentinel",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
 /// How many replicas must have a commit before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wait {

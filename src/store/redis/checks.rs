@@ -1,8 +1,8 @@
-//! Whether a Redis keeps what it acknowledges, asked of each primary before the first use. Uses INFO
+//! Whether a Redis keeps what it acknowledges, asked of each primary before the first use; its clock,
+//! ever again. Uses INFO
 //! and TIME alone, which hosted servers allow too; decides nothing about what to do then.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use fred::clients::Client;
 use fred::error::Error;
@@ -10,12 +10,12 @@ use fred::interfaces::ClientLike as _;
 use fred::types::config::{Options, Server};
 use fred::types::{ClusterHash, CustomCommand};
 
+use super::clock::Difference;
 use crate::authority::ports::Clock;
-use crate::domain::time::Timestamp;
 
-/// Beyond this, validity would be counted in two times.
-const CLOCK_DIFFERENCE: Duration = Duration::from_secs(2);
 const OLDEST: (u32, u32) = (6, 2);
+/// Of a server that is no Redis.
+pub(super) const NO_TIME: &str = "TIME was not answered";
 
 /// What is wrong with a server, each with the setting that mends it.
 pub(super) async fn problems(
@@ -23,14 +23,27 @@ pub(super) async fn problems(
     server: Option<&Server>,
     clock: &dyn Clock,
 ) -> Result<Vec<String>, Error> {
-    let client = client.with_options(&Options { cluster_node: server.cloned(), ..Options::default() });
-    let info: String = client.custom(command("INFO"), Vec::<String>::new()).await?;
-    let before = clock.now();
-    let time: Vec<u64> = client.custom(command("TIME"), Vec::<String>::new()).await?;
+    let told = client.with_options(&Options { cluster_node: server.cloned(), ..Options::default() });
+    let info: String = told.custom(command("INFO"), Vec::<String>::new()).await?;
     let mut problems = settings(&info);
-    problems.extend(clock_problem(before, clock.now(), &time));
+    problems.extend(match difference(client, server, clock).await? {
+        Some(difference) => difference.problem(),
+        None => Some(NO_TIME.to_owned()),
+    });
     let place = server.map(|server| format!("{server}: ")).unwrap_or_default();
     Ok(problems.into_iter().map(|problem| format!("{place}{problem}")).collect())
+}
+
+/// How far a server's clock is from the local one; `None` where TIME was not answered with a time.
+pub(super) async fn difference(
+    client: &Client,
+    server: Option<&Server>,
+    clock: &dyn Clock,
+) -> Result<Option<Difference>, Error> {
+    let client = client.with_options(&Options { cluster_node: server.cloned(), ..Options::default() });
+    let before = clock.now();
+    let time: Vec<u64> = client.custom(command("TIME"), Vec::<String>::new()).await?;
+    Ok(Difference::between(before, clock.now(), &time))
 }
 
 fn command(name: &'static str) -> CustomCommand {
@@ -63,17 +76,6 @@ fn settings(info: &str) -> Vec<String> {
     problems
 }
 
-fn clock_problem(before: Timestamp, after: Timestamp, time: &[u64]) -> Option<String> {
-    let [seconds, micros] = time else { return Some("TIME was not answered".to_owned()) };
-    let theirs = i64::try_from(seconds * 1000 + micros / 1000).unwrap_or(i64::MAX);
-    let theirs = Timestamp::from_millis(theirs);
-    // Zero while their time lies between the two.
-    let difference = before.since(theirs).max(theirs.since(after));
-    (difference > CLOCK_DIFFERENCE).then(|| {
-        format!("its clock differs from this machine's by {} s: run NTP on both (2 s at most)", difference.as_secs())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,17 +97,5 @@ mod tests {
             assert!(matches!(found.as_slice(), [one] if one.contains(named)), "{named}: {found:?}");
         }
         assert_eq!(settings("").len(), 3);
-    }
-
-    #[test]
-    fn two_seconds_of_difference_are_too_many_only_beyond() {
-        let at = Timestamp::from_seconds(1000);
-        let later = at + Duration::from_millis(500);
-        for (theirs, fine) in
-            [([1000, 0], true), ([998, 0], true), ([1002, 500_000], true), ([997, 0], false), ([1003, 0], false)]
-        {
-            assert_eq!(clock_problem(at, later, &theirs).is_none(), fine, "{theirs:?}");
-        }
-        assert!(clock_problem(at, later, &[]).is_some());
     }
 }

@@ -187,6 +187,9 @@ fn tls(address: &Address) -> Result<Option<TlsConfig>, OpenError> {
         let certificate = certificate.map_err(|error| refused(error.to_string()))?;
         roots.add(certificate).map_err(|error| refused(error.to_string()))?;
     }
+    if roots.is_empty() {
+        return Err(refused("it holds no certificate".to_owned()));
+    }
     let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     Ok(Some(TlsConnector::from(config).into()))
 }

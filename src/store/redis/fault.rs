@@ -27,7 +27,7 @@ const REFUSALS: &[&str] = &[
 /// What the driver says of a command that it had no connection for.
 const NOT_ROUTED: &str = "Failed to route command";
 /// What the driver says of a command that a node of a Cluster sent elsewhere, or not yet.
-const REDIRECTED: &[&str] = &["Too many redirections", "Too many failed write attempts", "TRYAGAIN"];
+const REDIRECTED: &[&str] = &["Too many redirections", "TRYAGAIN"];
 
 /// For reads, which may be repeated as one likes.
 pub(super) fn of_read(error: &Error) -> StoreError {
@@ -76,6 +76,7 @@ mod tests {
             (ErrorKind::IO, "Connection reset by peer", "unknown"),
             (ErrorKind::Canceled, "Canceled.", "unknown"),
             (ErrorKind::Unknown, "ERR user_script:1: something", "unknown"),
+            (ErrorKind::Unknown, "Too many failed write attempts.", "unknown"),
             (ErrorKind::Unknown, "LOADING Redis is loading the dataset in memory", "unavailable"),
             (ErrorKind::Unknown, "READONLY You can't write against a read only replica.", "unavailable"),
             (ErrorKind::Unknown, "Failed to route command.", "unavailable"),

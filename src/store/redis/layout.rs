@@ -3,24 +3,28 @@
 //!
 //! `P` is the store's prefix (`ta` unless the URL says otherwise), `{p}` a partition from 0 to 255. The
 //! braces are a hash tag: all keys of a partition share a slot of a Cluster, so one script changes them
-//! as one. A record's partition is the first byte of its id, a keyed hash of the subject.
+//! as one. A record's partition is the first byte of its id, a keyed hash of the subject or a hash.
 //!
 //! | key                | holds                                                     | TTL                 |
 //! |--------------------|-----------------------------------------------------------|---------------------|
 //! | `P:{p}:s:REALM:ID` | a subject's record: version (16) ‖ expiry (8) ‖ sealed     | its expiry + 60 s   |
+//! | `P:{p}:a:REALM:ID` | a client assertion that was used, as a subject's record       | its expiry + 60 s   |
 //! | `P:{p}:log`        | sorted set of revocation entries, by when they may go      | the last of them    |
 //! | `P:{p}:head`       | number and tag of the last entry                           | none: no subject    |
 //! | `P:{0}:r:REALM`    | a realm's record, as a subject's                           | none: no subject    |
 //! | `P:{0}:vault`      | the data keys, sealed by the key-encryption key            | none: no subject    |
 //! | `P:{0}:layout`     | the number of this layout and of the partitions            | none: no subject    |
 //!
+//! While another store is copied into this one, a mark stands in place of the vault (`store::copy`).
 //! Entries are published on the channel `P:log` as `p ENTRY`. An entry is `NUMBER TAG PREVIOUS_NUMBER
-//! PREVIOUS_TAG BYTES`, numbers and tags in decimal.
+//! PREVIOUS_TAG BYTES`, numbers and tags in decimal; the bytes (`log_entry`) name the record that it was
+//! committed with, so that whoever followed the log can put it back after a failover.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::authority::ports::{RecordKey, RecordKind, StoreError, Stored, Version};
+use crate::domain::ids::{RealmName, SubjectKey};
 use crate::domain::revocation::{Owner, Position, RevocationEntry};
 use crate::domain::time::Timestamp;
 use crate::store::log_entry::LogEntry;
@@ -52,6 +56,10 @@ impl Keys {
                 let id = URL_SAFE_NO_PAD.encode(key.id());
                 self.of(partition(key), &format!("s:{realm}:{id}"))
             }
+            RecordKind::ClientAssertion => {
+                let id = URL_SAFE_NO_PAD.encode(key.id());
+                self.of(partition(key), &format!("a:{realm}:{id}"))
+            }
         }
     }
 
@@ -71,6 +79,27 @@ impl Keys {
         format!("{}:log", self.prefix)
     }
 
+    /// Matches every key of every partition, in the pattern language of Redis.
+    pub(super) fn every(&self) -> String {
+        format!("{}:{{*}}:*", self.prefix)
+    }
+
+    /// Which record a key is of; `None` where it is of none.
+    pub(super) fn record_of(&self, name: &str) -> Option<RecordKey> {
+        let (_, rest) = name.strip_prefix(&self.prefix)?.strip_prefix(":{")?.split_once("}:")?;
+        let key = match rest.split_once(':') {
+            None => RecordKey::VAULT,
+            Some(("r", realm)) => RecordKey::realm(RealmName::parse(realm).ok()?),
+            Some(("s", subject)) => {
+                let (realm, id) = subject.split_once(':')?;
+                let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
+                RecordKey::subject(RealmName::parse(realm).ok()?, SubjectKey(id))
+            }
+            Some(_) => return None,
+        };
+        (self.record(&key) == name).then_some(key)
+    }
+
     fn of(&self, partition: u16, rest: &str) -> String {
         format!("{}:{{{partition}}}:{rest}", self.prefix)
     }
@@ -80,7 +109,7 @@ impl Keys {
 pub(super) fn partition(key: &RecordKey) -> u16 {
     match key.kind() {
         RecordKind::Vault | RecordKind::Realm => 0,
-        RecordKind::Subject => u16::from(key.id()[0]),
+        RecordKind::Subject | RecordKind::ClientAssertion => u16::from(key.id()[0]),
     }
 }
 
@@ -96,13 +125,19 @@ pub(super) fn encode_record(version: Version, expires: Option<Timestamp>, conten
 
 /// Reads a record; an expired one is not there, whatever Redis still holds.
 pub(super) fn decode_record(bytes: &[u8], now: Timestamp) -> Result<Option<Stored>, StoreError> {
+    Ok(decode_expiring(bytes, now)?.map(|(stored, _)| stored))
+}
+
+/// The same, with the record's expiry.
+pub(super) fn decode_expiring(bytes: &[u8], now: Timestamp) -> Result<Option<(Stored, Option<Timestamp>)>, StoreError> {
     let parts = bytes.split_first_chunk::<16>().and_then(|(version, rest)| {
         let (expiry, content) = rest.split_first_chunk::<8>()?;
         Some((Version(*version), u64::from_be_bytes(*expiry), content))
     });
     let (version, expiry, content) = parts.ok_or_else(|| damaged("a record is shorter than its head"))?;
-    let alive = expiry == 0 || i64::try_from(expiry).unwrap_or(i64::MAX) > now.millis();
-    Ok(alive.then(|| Stored { bytes: content.to_vec(), version }))
+    let expires = (expiry != 0).then(|| Timestamp::from_millis(i64::try_from(expiry).unwrap_or(i64::MAX)));
+    let alive = expires.is_none_or(|at| at > now);
+    Ok(alive.then(|| (Stored { bytes: content.to_vec(), version }, expires)))
 }
 
 /// An entry's bytes as sent: its number is not known yet, so its checksum covers the tag instead,
@@ -163,7 +198,6 @@ fn damaged(what: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::{RealmName, SubjectKey};
     use crate::domain::revocation::RevocationScope;
 
     #[test]
@@ -178,6 +212,12 @@ mod tests {
         ];
         for (key, name) in named {
             assert_eq!(keys.record(&key), name);
+            assert_eq!(keys.record_of(name), Some(key));
+        }
+        for name in
+            ["ta:{0}:log", "ta:{0}:layout", "tb:{0}:vault", "ta:{1}:r:web", "ta:{1}:s:web:AAAAAAAAAAAAAAAAAAAAAA"]
+        {
+            assert_eq!(keys.record_of(name), None, "{name}");
         }
     }
 

@@ -29,9 +29,9 @@ impl Log {
 
     /// A partition's head and its entries.
     pub(super) async fn snapshot(&self, partition: u16) -> Result<(Position, Vec<Linked>), StoreError> {
-        let keys = vec![self.keys.head(partition), self.keys.log(partition)];
+        let keys = [self.keys.head(partition), self.keys.log(partition)];
         let options = Options::default();
-        let send = || self.snapshot.run(&self.client, &options, keys.clone(), Vec::new());
+        let send = || self.snapshot.run(&self.client, &options, &keys, &[]);
         let answer = following_slots(send).await;
         let answer = answer.map_err(|error| fault::of_read(&error))?;
         let (head, rows) = answer

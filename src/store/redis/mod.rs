@@ -6,6 +6,7 @@
 
 mod address;
 mod checks;
+mod clock;
 mod connect;
 mod fault;
 mod follower;
@@ -14,6 +15,7 @@ mod log;
 mod open_error;
 mod recent;
 mod replicas;
+mod scan;
 mod script;
 
 use std::fmt;
@@ -31,6 +33,7 @@ pub use address::Topology;
 pub use open_error::OpenError;
 
 use address::Address;
+use clock::CorrectedClock;
 use connect::Connections;
 use follower::Follower;
 use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, encode_entry, encode_record, partition};
@@ -65,9 +68,21 @@ pub struct RedisStore {
     replicas: Option<Replicas>,
     commit: Script,
     confirm: Script,
-    clock: Arc<dyn Clock>,
+    clock: Arc<CorrectedClock>,
+    /// Whether the clock is held against that of Redis.
+    safety: Safety,
     entropy: Arc<dyn Entropy>,
     tasks: Tasks,
+    /// What reports name.
+    topology: &'static str,
+    address: String,
+}
+
+/// What to do where there is no store yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Made,
+    Refused,
 }
 
 impl RedisStore {
@@ -79,30 +94,63 @@ impl RedisStore {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, OpenError> {
+        Self::connect(topology, url, safety, Absent::Made, clock, entropy).await
+    }
+
+    /// Connects to a store that is there; where there is none, none is made.
+    pub async fn open_existing(
+        topology: Topology,
+        url: &str,
+        safety: Safety,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
+        Self::connect(topology, url, safety, Absent::Refused, clock, entropy).await
+    }
+
+    async fn connect(
+        topology: Topology,
+        url: &str,
+        safety: Safety,
+        absent: Absent,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, OpenError> {
         let address = Address::parse(topology, url)?;
         let connections = Connections::open(&address).await?;
         let keys = Keys::new(&address.prefix);
         let log = Log::new(connections.commands.clone(), keys.clone());
         let waiting = connections.waiting.clone().zip(address.wait());
-        let replicas = waiting.map(|(connections, wait)| Replicas::new(connections, wait));
-        let (commit, confirm, tasks) = (Script::commit(), Script::confirm(), Tasks::default());
-        let recent = Arc::new(Recent::new());
-        let store = Self { connections, keys, log, recent, replicas, commit, confirm, clock, entropy, tasks };
-        let opened = store.prepare(safety, &address).await;
+        let store = Self {
+            connections,
+            keys,
+            log,
+            recent: Arc::new(Recent::new()),
+            replicas: waiting.map(|(connections, wait)| Replicas::new(connections, wait)),
+            commit: Script::commit(),
+            confirm: Script::confirm(),
+            clock: Arc::new(CorrectedClock::new(clock)),
+            safety,
+            entropy,
+            tasks: Tasks::default(),
+            topology: topology.name(),
+            address: address.servers(),
+        };
+        let opened = store.prepare(absent, &address).await;
         if opened.is_err() {
             store.close().await;
         }
         opened.map(|()| store)
     }
 
-    async fn prepare(&self, safety: Safety, address: &Address) -> Result<(), OpenError> {
+    async fn prepare(&self, absent: Absent, address: &Address) -> Result<(), OpenError> {
         let failed = |error: &Error| OpenError::Store(fault::of_read(error));
         let mut problems = Vec::new();
         for server in self.connections.primaries() {
-            let found = checks::problems(&self.connections.commands, server.as_ref(), &*self.clock).await;
+            let found = checks::problems(&self.connections.commands, server.as_ref(), self.clock.local()).await;
             problems.extend(found.map_err(|error| failed(&error))?);
         }
-        match safety {
+        match self.safety {
             Safety::Required if !problems.is_empty() => return Err(OpenError::Unsafe(problems)),
             Safety::Required | Safety::Waived => {}
         }
@@ -111,14 +159,48 @@ impl RedisStore {
         }
         let commands = &self.connections.commands;
         let layout = self.keys.layout();
-        let made: Result<Value, _> = commands.set(&layout, LAYOUT, None, Some(SetOptions::NX), false).await;
-        made.map_err(|error| failed(&error))?;
+        if absent == Absent::Made {
+            let made: Result<Value, _> = commands.set(&layout, LAYOUT, None, Some(SetOptions::NX), false).await;
+            made.map_err(|error| failed(&error))?;
+        }
         let found: Option<String> = commands.get(&layout).await.map_err(|error| failed(&error))?;
+        if found.is_none() {
+            return Err(OpenError::Absent { address: address.servers(), prefix: address.prefix.clone() });
+        }
         if found.as_deref() != Some(LAYOUT) {
             let (prefix, found) = (address.prefix.clone(), found.unwrap_or_default());
             return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
         }
+        self.compare_clocks().await?;
         self.connections.listen(&self.keys.channel()).await.map_err(|error| failed(&error))
+    }
+
+    /// The time that everything kept here is judged by: the local clock, corrected to that of Redis.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    /// Measures every primary's clock, and corrects the local one to that of the first by name, so
+    /// that all servers take the same. An operator who waived the safety of the store keeps his own.
+    async fn compare_clocks(&self) -> Result<(), StoreError> {
+        if self.safety == Safety::Waived {
+            return Ok(());
+        }
+        let mut primaries = self.connections.primaries();
+        primaries.sort();
+        for (number, server) in primaries.iter().enumerate() {
+            let measured = checks::difference(&self.connections.commands, server.as_ref(), self.clock.local()).await;
+            let measured = measured.map_err(|error| fault::of_read(&error))?;
+            let difference = measured.ok_or_else(|| StoreError::Unavailable(checks::NO_TIME.into()))?;
+            if number == 0 {
+                self.clock.correct(difference);
+            }
+            if let Some(problem) = difference.problem() {
+                let name = server.as_ref().map_or_else(|| self.address.clone(), ToString::to_string);
+                return Err(StoreError::Unavailable(format!("{name}: {problem}").into()));
+            }
+        }
+        Ok(())
     }
 
     /// Ends followers and connections; later calls are refused.
@@ -160,7 +242,7 @@ impl RedisStore {
         if let Some(replicas) = self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
             return replicas.run(&self.commit, &keys, &arguments).await;
         }
-        let send = || self.commit.run(&self.connections.commands, &once, keys.clone(), arguments.clone());
+        let send = || self.commit.run(&self.connections.commands, &once, &keys, &arguments);
         connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))
     }
 }
@@ -213,7 +295,8 @@ impl Store for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.log.head(0).await.map(drop)
+        self.log.head(0).await?;
+        self.compare_clocks().await
     }
 }
 

@@ -32,6 +32,14 @@ pub enum OpenError {
         .0.join("; ")
     )]
     Unsafe(Vec<String>),
+    /// Nothing was ever stored there.
+    #[error("there is no store in Redis at {address} under the prefix {prefix}:")]
+    Absent {
+        /// The servers, without password.
+        address: String,
+        /// The store's prefix.
+        prefix: String,
+    },
     /// Another version's data.
     #[error(
         "the keys under {prefix}: have layout {found:?}, this version needs {expected:?}: use the version that wrote \

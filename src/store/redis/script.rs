@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use fred::clients::{Client, Pipeline};
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike as _, LuaInterface as _};
+use fred::interfaces::ClientLike as _;
 use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use fred::util::redis_keyslot;
@@ -113,18 +113,20 @@ impl Script {
         Self { text, hash }
     }
 
-    /// Runs the script once. A server that started or took over meanwhile does not know it by its
-    /// hash, says so before it does anything, and gets the text.
+    /// Runs the script. A server that started or took over meanwhile does not know it by its hash, says
+    /// so before it does anything, and gets the text.
     pub(super) async fn run(
         &self,
         client: &Client,
         options: &Options,
-        keys: Vec<String>,
-        arguments: Vec<Value>,
+        keys: &[String],
+        arguments: &[Value],
     ) -> Result<Value, Error> {
+        // `evalsha` of a client with options is that of the client, without them.
         let client = client.with_options(options);
-        match client.evalsha(self.hash.as_str(), keys.clone(), arguments.clone()).await {
-            Err(error) if unknown_script(&error) => client.eval(self.text, keys, arguments).await,
+        let send = |command, text: &str| client.custom(by_slot(command, keys), words(text, keys, arguments));
+        match send("EVALSHA", &self.hash).await {
+            Err(error) if unknown_script(&error) => send("EVAL", self.text).await,
             other => other,
         }
     }
@@ -140,18 +142,10 @@ impl Script {
         wait: &[Value; 2],
     ) -> Result<(Value, Result<Value, Error>), Error> {
         let client = client.with_options(options);
-        let all = |text: &str| {
-            let (number, keys) = (Value::from(keys.len().to_string()), keys.iter().map(|key| key.as_str().into()));
-            [text.into(), number].into_iter().chain(keys).chain(arguments.iter().cloned()).collect::<Vec<Value>>()
-        };
-        // A Cluster's node is found by the slot, which WAIT would not have.
-        let slot = keys.first().map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
         let send = async |command, text: &str| {
             let pipeline = Pipeline::from(client.clone());
-            let command = CustomCommand::new_static(command, slot.clone(), false);
-            let _: Value = pipeline.custom(command, all(text)).await?;
-            let _: Value =
-                pipeline.custom(CustomCommand::new_static("WAIT", slot.clone(), false), wait.to_vec()).await?;
+            let _: Value = pipeline.custom(by_slot(command, keys), words(text, keys, arguments)).await?;
+            let _: Value = pipeline.custom(by_slot("WAIT", keys), wait.to_vec()).await?;
             let mut answers = pipeline.try_all::<Value>().await.into_iter();
             let nothing = || Err(Error::new(ErrorKind::Unknown, "no answer"));
             Ok((answers.next().unwrap_or_else(nothing)?, answers.next().unwrap_or_else(nothing)))
@@ -161,6 +155,17 @@ impl Script {
             other => other,
         }
     }
+}
+
+/// A command for the node of a Cluster that has these keys, also where it names none.
+fn by_slot(command: &'static str, keys: &[String]) -> CustomCommand {
+    let slot = keys.first().map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
+    CustomCommand::new_static(command, slot, false)
+}
+
+fn words(text: &str, keys: &[String], arguments: &[Value]) -> Vec<Value> {
+    let (number, keys) = (Value::from(keys.len().to_string()), keys.iter().map(|key| key.as_str().into()));
+    [text.into(), number].into_iter().chain(keys).chain(arguments.iter().cloned()).collect()
 }
 
 fn unknown_script(error: &Error) -> bool {

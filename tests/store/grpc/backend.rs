@@ -1,24 +1,36 @@
-//! What a server in a test keeps its data in: here a Redis of its own, on the way that users configure.
+//! What a server in a test keeps its data in: here a Redis, on the way that users configure. One of its
+//! own, unless `topologies` runs this program with a store that all tests share.
 
 use tempfile::TempDir;
 use token_authority::config::{Config, CreateKey, StoreSafety, StoreUrl};
 
+use crate::fixtures::fresh;
 use crate::redis_server::RedisServer;
+
+/// The variable that says where the shared store is: a URL to which a prefix has to be added.
+pub(crate) const SHARED_STORE: &str = "TEST_SHARED_STORE";
 
 #[derive(Debug)]
 pub(crate) struct Backend {
-    redis: RedisServer,
+    url: String,
     directory: TempDir,
+    _own: Option<RedisServer>,
 }
 
 impl Backend {
     pub(crate) async fn start() -> Self {
-        Self { redis: RedisServer::start().await, directory: TempDir::new().expect("a directory") }
+        let directory = TempDir::new().expect("a directory");
+        if let Ok(shared) = std::env::var(SHARED_STORE) {
+            let prefix: String = fresh().iter().map(|byte| format!("{byte:02x}")).collect();
+            return Self { url: format!("{shared}{prefix}"), directory, _own: None };
+        }
+        let redis = RedisServer::start().await;
+        Self { url: redis.url("test"), directory, _own: Some(redis) }
     }
 
     /// Has a server use it.
     pub(crate) fn configure(&self, config: &mut Config) {
-        config.store = StoreUrl::parse(&self.redis.url("test")).expect("a URL");
+        config.store = StoreUrl::parse(&self.url).expect("a URL");
         config.encryption_key_file = Some(self.directory.path().join("kek"));
         config.create_key = CreateKey::IfMissing;
         // The test's clock is not that of Redis.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use token_authority::proto::v1;
 
 use crate::test_server::TestServer;
 
@@ -42,4 +43,25 @@ async fn a_revocation_reaches_the_other_server() {
     };
     tokio::time::timeout(Duration::from_secs(5), told).await.expect("told in time");
     assert!(other.refresh(&pair.refresh_token).await.is_err());
+}
+
+/// The other server signs with what took over, before it has read the keys again by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_ends_at_the_other_server() {
+    let one = TestServer::start().await;
+    let other = one.beside().await;
+    let pair = other.login("carol", "phone").await;
+    let active = v1::ListKeysRequest { state: v1::KeyState::Active.into(), ..v1::ListKeysRequest::default() };
+    let key_id = one.keys.clone().list_keys(active).await.expect("lists").into_inner().keys.remove(0).key_id;
+    let request = v1::RevokeKeyRequest { key_id: key_id.clone(), ..v1::RevokeKeyRequest::default() };
+    let revision = one.keys.clone().revoke_key(request).await.expect("revokes").into_inner().revision;
+
+    let as_fresh = v1::consistency::Requirement::AtLeastAsFresh(revision);
+    let consistency = Some(v1::Consistency { requirement: Some(as_fresh) });
+    let request = v1::IntrospectTokenRequest { token: pair.access_token, consistency, ..Default::default() };
+    assert!(!other.tokens.clone().introspect_token(request).await.expect("answers").into_inner().active);
+    let next = other.refresh(&pair.refresh_token).await.expect("the session lives on");
+    assert!(other.introspect(&next.access_token).await.active && one.introspect(&next.access_token).await.active);
+    let set = other.tokens.clone().get_jwks(v1::GetJwksRequest::default()).await.expect("answers").into_inner();
+    assert!(set.keys.iter().all(|key| key.kid != key_id));
 }

@@ -1,0 +1,45 @@
+//! What is read when somebody asks, instead of being counted as it happens: how much waits, how much is
+//! held.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+use crate::health::Readiness;
+use crate::signing::Signer;
+use crate::verify::revocations::RevocationIndex;
+
+/// Gauges of a running server.
+#[derive(Debug)]
+pub(super) struct Vitals {
+    pub(super) signer: Arc<Signer>,
+    pub(super) index: Arc<RevocationIndex>,
+    pub(super) readiness: Readiness,
+}
+
+impl Collector for Vitals {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let gauges = [
+            ("signing_queue_waiting", "Signatures that wait for a thread", count(self.signer.waiting())),
+            ("revocation_index_entries", "Revocations held in memory", count(self.index.len())),
+            ("server_ready", "Whether the server wants traffic: 1 or 0", i64::from(self.readiness.is_ready())),
+        ];
+        let stale = ConstGauge::new(self.index.staleness().as_secs_f64());
+        let help = "How long ago the revocation log was known to be read to its end";
+        let unit = Some(&Unit::Seconds);
+        stale.encode(encoder.encode_descriptor("revocation_log_staleness", help, unit, stale.metric_type())?)?;
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

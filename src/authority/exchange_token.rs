@@ -1,0 +1,97 @@
+//! Token exchange (RFC 8693): a client presents a token that it was given and gets one that may less.
+//! Nothing is committed: the new token falls with the session of the old one.
+
+use serde_json::{Map, Value};
+
+use crate::domain::claims::Claims;
+use crate::domain::client::Client;
+use crate::domain::exchange::{self, Exchange};
+use crate::domain::ids::{Audience, KeyNumber, Scope, Subject};
+use crate::domain::refusal::Refusal;
+use crate::domain::token::{AccessToken, Actor};
+use crate::domain::transition::Grant;
+use crate::verify::VerifiedToken;
+
+use super::{Authority, Error, IssuedTokens, Realm, audit, fresh};
+
+/// What a client presents and asks for.
+#[derive(Debug, Clone)]
+pub struct ExchangeToken {
+    /// An active access token of the realm.
+    pub subject_token: String,
+    /// Another one, whose subject acts; without it, the client does.
+    pub actor_token: Option<String>,
+    /// A narrower audience.
+    pub audience: Vec<Audience>,
+    /// A narrower scope.
+    pub scope: Vec<Scope>,
+}
+
+impl Authority {
+    /// Exchanges a token.
+    pub async fn exchange_token(
+        &self,
+        realm: &str,
+        client: &Client,
+        request: ExchangeToken,
+    ) -> Result<IssuedTokens, Error> {
+        let realm = self.realm(realm)?;
+        self.check_index()?;
+        let given = access_token(&*self.active(&realm, &request.subject_token)?)?;
+        let actor = match &request.actor_token {
+            Some(token) => Some(self.actor(&realm, client, token)?),
+            None => None,
+        };
+        let exchange = Exchange { given, actor, audience: request.audience, scope: request.scope };
+        let random = fresh(&*self.entropy).token;
+        let now = self.now();
+        let (key, _) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;
+        let decided = exchange::exchange(&exchange, client, now, key, random);
+        let access = decided.inspect_err(|refusal| audit::refused(&realm.policy.realm, refusal))?;
+        let access_token = self.signer.sign(&realm.issuer, &access).await?;
+        audit::exchanged(&realm.policy.realm, &client.id, access.session);
+        Ok(IssuedTokens { grant: Grant { access, refresh: None }, access_token, refresh_token: None })
+    }
+
+    fn active(&self, realm: &Realm, token: &str) -> Result<std::sync::Arc<VerifiedToken>, Refusal> {
+        let verified = self.verifier.verify(&realm.policy.realm, token, self.now());
+        verified.map_err(|_| Refusal::NotExchangeable("the subject_token or actor_token is not active"))
+    }
+
+    /// Who acts: only a token that the client could have been given says so.
+    fn actor(&self, realm: &Realm, client: &Client, token: &str) -> Result<Subject, Refusal> {
+        let actor = self.active(realm, token)?;
+        if !client.sees(&actor.audience) {
+            return Err(Refusal::NotExchangeable("the subject_token or actor_token is not active"));
+        }
+        Ok(actor.subject.clone())
+    }
+}
+
+/// What a verified token says, as the rules see it.
+fn access_token(token: &VerifiedToken) -> Result<AccessToken, Error> {
+    let mut claims = token.claims.clone();
+    let actor = claims.shift_remove("act").as_ref().and_then(actor);
+    Ok(AccessToken {
+        id: token.id,
+        realm: token.realm.clone(),
+        // Whichever signed it, the active key signs the next.
+        key: KeyNumber(0),
+        subject: token.subject.clone(),
+        client: token.client.clone(),
+        audience: token.audience.clone(),
+        scope: token.scope.clone(),
+        claims: Claims::new(claims).map_err(Refusal::from)?,
+        confirmation: token.confirmation.clone(),
+        actor,
+        session: token.session,
+        issued: token.issued,
+        expires: token.expires,
+    })
+}
+
+fn actor(value: &Value) -> Option<Actor> {
+    let members: &Map<_, _> = value.as_object()?;
+    let subject = Subject::parse(members.get("sub")?.as_str()?).ok()?;
+    Some(Actor { subject, actor: members.get("act").and_then(actor).map(Box::new) })
+}

@@ -1,0 +1,241 @@
+//! The realms in service, each as its record says, and their keys where tokens are signed and checked.
+//! Keeps up with the records: takes the steps that are due, follows those that other instances took.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, oneshot, watch};
+use tracing::warn;
+
+use crate::domain::ids::RealmName;
+use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
+use crate::domain::time::Timestamp;
+use crate::signing::Signer;
+use crate::tasks::Tasks;
+use crate::verify::Verifier;
+use crate::verify::revocations::RevocationIndex;
+
+use super::jwks::JsonWebKeySet;
+use super::ports::{Clock, Entropy, Store};
+use super::realm_change::{Ports, Step, change};
+use super::realm_record::RealmRecord;
+use super::{Error, Parts, Realm, audit};
+
+/// How often the clock is held against what is due, in memory.
+const TICK: Duration = Duration::from_secs(1);
+/// How many ticks pass between two readings of each record: far below the shortest publish-ahead.
+const TICKS_A_READING: u32 = 30;
+
+/// The realms.
+#[derive(Debug, Clone)]
+pub(super) struct Realms(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    tasks: Tasks,
+    signer: Arc<Signer>,
+    verifier: Arc<Verifier>,
+    index: Arc<RevocationIndex>,
+    serving: HashMap<RealmName, Serving>,
+}
+
+#[derive(Debug)]
+struct Serving {
+    /// As last read.
+    realm: RwLock<Arc<Realm>>,
+    /// As published.
+    jwks: watch::Sender<Arc<JsonWebKeySet>>,
+    /// Readings and changes take turns, so that an older reading never replaces a newer one.
+    turn: Mutex<()>,
+    /// Whether a call may cause a reading: once a tick, whatever strangers send.
+    may_read: AtomicBool,
+}
+
+impl Serving {
+    fn realm(&self) -> Arc<Realm> {
+        self.realm.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Which records a round reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Those of realms in which a step is due.
+    Due,
+    /// All.
+    All,
+}
+
+impl Realms {
+    /// Puts realms into service. Fails if two have a key in common.
+    pub(super) fn new(parts: &Parts) -> Result<Self, Error> {
+        let serving = |realm: &Arc<Realm>| {
+            let set = JsonWebKeySet::of(realm, &parts.index, parts.clock.now());
+            let serving = Serving {
+                realm: RwLock::new(realm.clone()),
+                jwks: watch::Sender::new(Arc::new(set)),
+                turn: Mutex::default(),
+                may_read: AtomicBool::new(true),
+            };
+            (realm.name().clone(), serving)
+        };
+        let inner = Inner {
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            entropy: parts.entropy.clone(),
+            tasks: parts.tasks.clone(),
+            signer: parts.signer.clone(),
+            verifier: parts.verifier.clone(),
+            index: parts.index.clone(),
+            serving: parts.realms.iter().map(serving).collect(),
+        };
+        for realm in &parts.realms {
+            inner.install(realm)?;
+        }
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The realm of that name.
+    pub(super) fn realm(&self, name: &RealmName) -> Option<Arc<Realm>> {
+        self.0.serving.get(name).map(Serving::realm)
+    }
+
+    /// The realm's key set, as published now and at each change.
+    pub(super) fn key_set(&self, name: &RealmName) -> Option<watch::Receiver<Arc<JsonWebKeySet>>> {
+        self.0.serving.get(name).map(|serving| serving.jwks.subscribe())
+    }
+
+    /// Changes a realm's record. Goes on if the caller goes away: what was committed has to be known
+    /// here too.
+    pub(super) async fn change<A: Send + 'static>(
+        &self,
+        name: &RealmName,
+        decide: impl FnMut(&mut RealmRecord, Timestamp) -> Result<Step<A>, Error> + Send + 'static,
+    ) -> Result<(A, Arc<Realm>, Option<Revision>), Error> {
+        let (done, outcome) = oneshot::channel();
+        let (inner, name) = (self.0.clone(), name.clone());
+        self.0.tasks.spawn(async move {
+            let _ = done.send(inner.change(&name, decide).await);
+        });
+        outcome.await.map_err(|_| Error::internal("the task of a realm ended early"))?
+    }
+
+    /// The realm, read again because a call met a key that is not known here. Calls share a reading, and
+    /// there is one a tick: strangers can make up as many keys as they like.
+    pub(super) async fn read_again(&self, name: &RealmName) -> Result<Arc<Realm>, Error> {
+        let serving = self.0.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?;
+        if serving.may_read.swap(false, Ordering::Relaxed) {
+            return self.advance(name).await;
+        }
+        drop(serving.turn.lock().await);
+        Ok(serving.realm())
+    }
+
+    /// The realm with a key to sign with. Where that of this moment was revoked by another instance, the
+    /// record says which one took over.
+    pub(super) async fn signing(&self, realm: Arc<Realm>) -> Result<Arc<Realm>, Error> {
+        let Inner { clock, index, .. } = &*self.0;
+        let can = |realm: &Realm| realm.signing_key(clock.now()).is_some_and(|(_, key)| !index.key_ended(key.kid()));
+        if can(&realm) {
+            return Ok(realm);
+        }
+        Some(self.read_again(realm.name()).await?).filter(|realm| can(realm)).ok_or(Error::NoSigningKey)
+    }
+
+    /// Keeps up with the records until it is dropped.
+    pub(super) async fn tend(&self) {
+        for tick in 1_u32.. {
+            tokio::time::sleep(TICK).await;
+            self.round(if tick.is_multiple_of(TICKS_A_READING) { Read::All } else { Read::Due }).await;
+        }
+    }
+
+    /// One round over all realms.
+    pub(super) async fn round(&self, read: Read) {
+        for (name, serving) in &self.0.serving {
+            serving.may_read.store(true, Ordering::Relaxed);
+            let (realm, now) = (serving.realm(), self.0.clock.now());
+            self.0.publish(serving, &realm, now);
+            let revoked_elsewhere = || realm.published(now).any(|key| self.0.index.key_ended(key.kid()));
+            let reads = read == Read::All || realm.is_step_due(now) || revoked_elsewhere();
+            if reads && let Err(error) = self.advance(name).await {
+                warn!(realm = name.as_str(), %error, "the keys can't be kept up with; tried again soon");
+            }
+        }
+    }
+
+    async fn advance(&self, name: &RealmName) -> Result<Arc<Realm>, Error> {
+        let policy = self.realm(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?.policy.clone();
+        let advance = move |record: &mut RealmRecord, now| {
+            record.ring.advance(&policy, now);
+            Ok(Step::answer(()))
+        };
+        self.change(name, advance).await.map(|((), realm, _)| realm)
+    }
+}
+
+impl Inner {
+    async fn change<A>(
+        &self,
+        name: &RealmName,
+        decide: impl FnMut(&mut RealmRecord, Timestamp) -> Result<Step<A>, Error>,
+    ) -> Result<(A, Arc<Realm>, Option<Revision>), Error> {
+        let serving = self.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?;
+        let _turn = serving.turn.lock().await;
+        let known = serving.realm();
+        let ports = Ports { store: &*self.store, clock: &*self.clock, entropy: &*self.entropy };
+        let changed = change(ports, &known.policy, &known.issuer, Some(&known), decide).await?;
+        for fact in &changed.facts {
+            let keys = [&changed.realm.keys, &known.keys];
+            audit::key(name, *fact, |number| keys.iter().find_map(|keys| keys.get(&number)));
+        }
+        self.adopt(serving, &known, &changed.realm)?;
+        Ok((changed.answer, changed.realm, changed.revision))
+    }
+
+    /// Serves by a newer record. Its keys are known here before anything is signed with them, and
+    /// revoked ones are, before anybody is told.
+    fn adopt(&self, serving: &Serving, known: &Realm, realm: &Arc<Realm>) -> Result<(), Error> {
+        self.install(realm)?;
+        for (number, key) in known.keys.iter().filter(|(number, _)| !realm.keys.contains_key(number)) {
+            self.signer.remove(realm.name(), *number);
+            self.verifier.keys().remove(key.kid());
+        }
+        *serving.realm.write().unwrap_or_else(PoisonError::into_inner) = realm.clone();
+        self.publish(serving, realm, self.clock.now());
+        Ok(())
+    }
+
+    fn install(&self, realm: &Realm) -> Result<(), Error> {
+        let (name, now) = (realm.name(), self.clock.now());
+        self.verifier.issuers().set(name.clone(), realm.issuers.iter().map(ToString::to_string));
+        for key in realm.published(now) {
+            let verifying = key.verify_key(name.clone()).map_err(Error::internal)?;
+            self.verifier.keys().install(verifying).map_err(Error::internal)?;
+        }
+        // A revoked key signs nothing new, but the answer to a refresh that was lost is still the same.
+        for (number, key) in &realm.keys {
+            self.signer.install(name.clone(), *number, key.clone());
+        }
+        for (key, until) in realm.revoked(now) {
+            self.verifier.keys().remove(key.kid());
+            self.index.insert(&RevocationEntry { scope: RevocationScope::Key(key.kid().clone()), until });
+        }
+        Ok(())
+    }
+
+    fn publish(&self, serving: &Serving, realm: &Realm, now: Timestamp) {
+        serving.jwks.send_if_modified(|set| {
+            let differs = !set.is_of(realm, &self.index, now);
+            if differs {
+                *set = Arc::new(JsonWebKeySet::of(realm, &self.index, now));
+            }
+            differs
+        });
+    }
+}

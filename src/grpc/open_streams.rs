@@ -1,0 +1,69 @@
+//! Calls that stay open: bounded in number, and ended when the server stops. Knows no message.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt as _};
+use tokio::sync::{Semaphore, watch};
+use tokio_stream::Stream;
+use tonic::Status;
+
+use super::status::{overloaded, stopping};
+
+/// Streams that are open at a time, of all callers.
+const MOST: usize = 1_024;
+
+/// A stream of answers as a service gives it.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Gives out the places.
+#[derive(Debug, Clone)]
+pub struct OpenStreams {
+    places: Arc<Semaphore>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl OpenStreams {
+    /// Until `stopped` turns true.
+    pub fn new(stopped: watch::Receiver<bool>) -> Self {
+        Self { places: Arc::new(Semaphore::new(MOST)), stopped }
+    }
+
+    /// Sends what comes until the server stops, and then that the caller should come back.
+    pub(super) fn open<T: Send + 'static>(
+        &self,
+        answers: impl Stream<Item = T> + Send + 'static,
+    ) -> Result<Answers<T>, Status> {
+        let place = self.places.clone().try_acquire_owned().map_err(|_| overloaded())?;
+        let mut stopped = self.stopped.clone();
+        let end = async move {
+            // An error means that the server was dropped.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+            drop(place);
+        };
+        Ok(Box::pin(answers.map(Ok).take_until(Box::pin(end)).chain(stream::once(async { Err(stopping()) }))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn streams_are_bounded_and_end_with_the_server() {
+        let (stop, stopped) = watch::channel(false);
+        let streams = OpenStreams { places: Arc::new(Semaphore::new(1)), stopped };
+        let endless = || stream::iter([1]).chain(stream::pending());
+        let mut first = streams.open(endless()).expect("a place");
+        assert_eq!(first.next().await.expect("goes on").expect("an answer"), 1);
+        assert_eq!(streams.open(endless()).err().map(|status| status.code()), Some(Code::ResourceExhausted));
+        drop(first);
+        let mut second = streams.open(endless()).expect("the place is free again");
+        assert!(second.next().await.expect("goes on").is_ok());
+        stop.send_replace(true);
+        assert_eq!(second.next().await.expect("a last word").expect_err("ended").code(), Code::Unavailable);
+        assert!(second.next().await.is_none());
+    }
+}

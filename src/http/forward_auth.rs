@@ -1,0 +1,50 @@
+//! `/auth/check`: forward authentication for NGINX (`auth_request`) and Traefik (`ForwardAuth`). The route's
+//! requirements stand in the query; 200, 401 or 403 is the verdict.
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::authority::check_request::{self, HeldRequest, Requirements, Verdict};
+
+use super::Edge;
+use super::caller::InRealm;
+use super::error::HttpError;
+use super::headers::once;
+
+/// Where gateways say what they hold: Traefik by itself, NGINX as it is configured.
+const METHOD: &str = "x-forwarded-method";
+const HOST: &str = "x-forwarded-host";
+
+pub(super) async fn check(
+    State(edge): State<Edge>,
+    InRealm(realm): InRealm,
+    Query(settings): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, HttpError> {
+    let realm = ("realm", realm.as_str());
+    let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let required = Requirements::parse(settings.chain([realm]))?;
+    let host = once(&headers, HOST)?.or(once(&headers, header::HOST.as_str())?);
+    let held = HeldRequest {
+        method: once(&headers, METHOD)?.unwrap_or_default(),
+        host: host.unwrap_or_default(),
+        authorization: once(&headers, header::AUTHORIZATION.as_str())?,
+        cookie: once(&headers, header::COOKIE.as_str())?,
+        origin: once(&headers, header::ORIGIN.as_str())?,
+        fetch_site: once(&headers, "sec-fetch-site")?,
+    };
+    Ok(match edge.authority.check_request(&held, &required)? {
+        Verdict::Allowed(token) => {
+            let identity = check_request::identity(&token).into_iter();
+            let headers: HeaderMap = identity
+                .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value?).ok()?)))
+                .collect();
+            headers.into_response()
+        }
+        Verdict::Denied(denial) => {
+            let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
+            (status, [(header::WWW_AUTHENTICATE, denial.challenge())]).into_response()
+        }
+    })
+}

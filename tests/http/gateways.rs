@@ -1,0 +1,224 @@
+//! Gateways ask whether a request may pass: Envoy over gRPC, NGINX and Traefik over HTTP. One table, and
+//! both edges answer it alike.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use envoy_types::ext_authz::v3::pb::{CheckRequest, CheckResponse, HttpResponse};
+use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, Request};
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use serde_json::{Map, Value, json};
+use token_authority::proto::v1;
+use tonic::{Code, Status};
+
+use crate::test_server::TestServer;
+use crate::wire::{Answer, send};
+
+const COOKIE: &str = "__Host-access_token";
+
+/// Headers, or settings of a route.
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
+struct Gateways {
+    server: TestServer,
+    envoy: AuthorizationClient<tonic::transport::Channel>,
+}
+
+impl Gateways {
+    async fn start() -> Self {
+        let server = TestServer::start().await;
+        let channel = tonic::transport::Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
+        Self { server, envoy: AuthorizationClient::new(channel.connect().await.expect("connects")) }
+    }
+
+    async fn token(&self, subject: &str, claims: Value) -> v1::TokenPair {
+        let Value::Object(claims) = claims else { panic!("an object") };
+        let claims: Map<_, _> = claims;
+        let text = |value: &Value| prost_types::Value {
+            kind: value.as_str().map(|text| prost_types::value::Kind::StringValue(text.to_owned())),
+        };
+        let fields = claims.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        let request = v1::IssueTokenRequest {
+            subject: subject.to_owned(),
+            audience: vec!["default".to_owned(), "orders".to_owned()],
+            scope: vec!["read".to_owned(), "write".to_owned()],
+            claims: Some(prost_types::Struct { fields }),
+            ..v1::IssueTokenRequest::default()
+        };
+        self.server.issue(request).await.expect("issues")
+    }
+
+    async fn ask_envoy(
+        &self,
+        method: &str,
+        headers: &[(&str, &str)],
+        settings: &[(&str, &str)],
+    ) -> Result<CheckResponse, Status> {
+        let owned = |pairs: &[(&str, &str)]| -> HashMap<_, _> {
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        };
+        let http = HttpRequest {
+            method: method.to_owned(),
+            host: "shop.example".to_owned(),
+            headers: owned(headers),
+            ..HttpRequest::default()
+        };
+        let attributes = AttributeContext {
+            request: Some(Request { http: Some(http), ..Request::default() }),
+            context_extensions: owned(settings),
+            ..AttributeContext::default()
+        };
+        let answer = self.envoy.clone().check(CheckRequest { attributes: Some(attributes) }).await?;
+        Ok(answer.into_inner())
+    }
+
+    async fn ask_http(&self, method: &str, headers: &[(&str, &str)], settings: &[(&str, &str)]) -> Answer {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        let path = format!("/auth/check?{}", query.extend_pairs(settings).finish());
+        let forwarded = [("X-Forwarded-Method", method), ("X-Forwarded-Host", "shop.example")];
+        send(self.server.http(), "GET", &path, &[&forwarded, headers].concat(), "").await
+    }
+
+    /// Asks both; the status and challenge that the client would get.
+    async fn ask(&self, method: &str, headers: &[(&str, &str)], settings: &[(&str, &str)]) -> (u16, Option<String>) {
+        let by_http = self.ask_http(method, headers, settings).await;
+        let by_http = (by_http.status, by_http.header("www-authenticate").map(str::to_owned));
+        let by_envoy = self.ask_envoy(method, headers, settings).await.expect("a verdict");
+        let ok = by_envoy.status.expect("a status").code == 0;
+        let by_envoy = match by_envoy.http_response.expect("a response") {
+            HttpResponse::OkResponse(_) => (200, None),
+            HttpResponse::DeniedResponse(denied) => {
+                let challenge = denied.headers[0].header.clone().expect("a header");
+                assert_eq!(challenge.key, "www-authenticate");
+                (u16::try_from(denied.status.expect("a status").code).expect("one"), Some(challenge.value))
+            }
+            HttpResponse::ErrorResponse(error) => panic!("{error:?}"),
+        };
+        assert_eq!(ok, by_envoy.0 == 200);
+        assert_eq!(by_http, by_envoy, "{method} {headers:?} {settings:?}");
+        by_http
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_edges_give_one_verdict() {
+    let gateways = Gateways::start().await;
+    let token = gateways.token("ann", json!({ "role": "admin", "tier": "gold" })).await.access_token;
+    let revoked = gateways.token("bob", json!({})).await;
+    gateways.server.revoke(&revoked.refresh_token).await;
+    let bearer = format!("Bearer {token}");
+    let (cookie, dead) = (format!("a=b; {COOKIE}={token}"), format!("bearer {}", revoked.access_token));
+    let header = [("authorization", bearer.as_str())];
+    let with_cookie = [("cookie", cookie.as_str())];
+    let (none, invalid, insufficient) =
+        ("Bearer", "Bearer error=\"invalid_token\"", "Bearer error=\"insufficient_scope\"");
+    let cases: &[(Pairs<'_>, Pairs<'_>, u16, &str)] = &[
+        (&[], &[], 401, none),
+        (&[("authorization", "Basic YTpi")], &[], 401, none),
+        (&header, &[], 200, ""),
+        (&[("authorization", &dead)], &[], 401, invalid),
+        (&[("authorization", "Bearer x")], &[], 401, invalid),
+        // A bad token is not made good by a cookie beside it.
+        (&[("authorization", "Bearer x"), with_cookie[0]], &[], 401, invalid),
+        (&with_cookie, &[], 200, ""),
+        (&[("cookie", &format!("other={token}"))], &[], 401, none),
+        (
+            &header,
+            &[("audience", "orders"), ("scope", "read write"), ("role", "admin"), ("claim.tier", "gold")],
+            200,
+            "",
+        ),
+        (&header, &[("audience", "mail")], 403, insufficient),
+        (&header, &[("scope", "read admin")], 403, insufficient),
+        (&header, &[("role", "owner")], 403, insufficient),
+        (&header, &[("claim.tier", "silver")], 403, insufficient),
+        (&header, &[("claim.unknown", "gold")], 403, insufficient),
+    ];
+    for (headers, settings, status, challenge) in cases {
+        let expected = (*status, (*status != 200).then(|| (*challenge).to_owned()));
+        assert_eq!(gateways.ask("GET", headers, settings).await, expected, "{headers:?} {settings:?}");
+    }
+    gateways.server.pass(Duration::from_secs(901));
+    assert_eq!(gateways.ask("GET", &header, &[]).await, (401, Some(invalid.to_owned())), "expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_does_not_serve_another_site() {
+    let gateways = Gateways::start().await;
+    let token = gateways.token("ann", json!({})).await.access_token;
+    let (cookie, bearer) = (format!("{COOKIE}={token}"), format!("Bearer {token}"));
+    let cookie = ("cookie", cookie.as_str());
+    for (method, more, status) in [
+        ("POST", ("origin", "https://shop.example"), 200),
+        ("POST", ("sec-fetch-site", "same-origin"), 200),
+        ("POST", ("origin", "https://evil.example"), 403),
+        ("DELETE", ("sec-fetch-site", "same-site"), 403),
+        ("POST", ("accept", "*/*"), 403),
+        ("GET", ("sec-fetch-site", "cross-site"), 200),
+    ] {
+        assert_eq!(gateways.ask(method, &[cookie, more], &[]).await.0, status, "{method} {more:?}");
+    }
+    let header = [("authorization", bearer.as_str()), ("origin", "https://evil.example")];
+    assert_eq!(gateways.ask("POST", &header, &[]).await.0, 200, "a header is no cookie: scripts set it knowingly");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_passed_is_said_and_nobody_names_himself() {
+    let gateways = Gateways::start().await;
+    let tokens = gateways.token("änn, admin", json!({ "tier": "gold" })).await;
+    let bearer = format!("Bearer {}", tokens.access_token);
+    let spoofed = [("authorization", bearer.as_str()), ("x-auth-subject", "root")];
+    let expected = [
+        ("x-auth-subject", "%C3%A4nn%2C%20admin"),
+        ("x-auth-client-id", "cli"),
+        ("x-auth-session-id", tokens.session_id.as_str()),
+        ("x-auth-scope", "read write"),
+        ("x-auth-audience", "default orders"),
+    ];
+    let answer = gateways.ask_http("GET", &spoofed, &[]).await;
+    for (name, value) in expected {
+        assert_eq!(answer.header(name), Some(value));
+    }
+    let answer = gateways.ask_envoy("GET", &spoofed, &[("authorization", "remove")]).await.expect("a verdict");
+    let metadata = answer.dynamic_metadata.expect("metadata").fields;
+    assert!(metadata.contains_key("subject") && metadata.contains_key("claims"), "{metadata:?}");
+    let Some(HttpResponse::OkResponse(ok)) = answer.http_response else { panic!("not allowed") };
+    let set: Vec<_> = ok.headers.iter().map(|option| option.header.clone().expect("a header")).collect();
+    assert_eq!(set.iter().map(|header| (header.key.as_str(), header.value.as_str())).collect::<Vec<_>>(), expected);
+    assert!(ok.headers.iter().all(|option| option.append_action == 2), "overwrites: {:?}", ok.headers);
+    assert_eq!(ok.headers_to_remove, ["authorization"]);
+
+    // A token without a session: the header of that name goes.
+    let login = v1::IssueTokenRequest { subject: "job".into(), without_session: true, ..Default::default() };
+    let token = gateways.server.issue(login).await.expect("issues").access_token;
+    let answer =
+        gateways.ask_envoy("GET", &[("authorization", &format!("Bearer {token}"))], &[]).await.expect("a verdict");
+    let Some(HttpResponse::OkResponse(ok)) = answer.http_response else { panic!("not allowed") };
+    assert_eq!(ok.headers_to_remove, ["x-auth-session-id", "x-auth-scope"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_misconfigured_lets_nobody_pass() {
+    let gateways = Gateways::start().await;
+    let bearer = format!("Bearer {}", gateways.token("ann", json!({})).await.access_token);
+    let header = [("authorization", bearer.as_str())];
+    let refused = gateways.ask_envoy("GET", &header, &[("audiance", "orders")]).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(gateways.ask_http("GET", &header, &[("audiance", "orders")]).await.refusal().0, 400);
+    let refused = gateways.ask_envoy("GET", &header, &[("realm", "nowhere")]).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::NotFound);
+    let twice = [header[0], ("Authorization", "Bearer x")];
+    assert_eq!(gateways.ask_http("GET", &twice, &[]).await.refusal().0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_bound_to_a_key_is_no_bearer_token() {
+    use v1::confirmation::Thumbprint;
+    let gateways = Gateways::start().await;
+    let thumbprint = Thumbprint::JwkThumbprint("A".repeat(43));
+    let confirmation = Some(v1::Confirmation { thumbprint: Some(thumbprint) });
+    let login = v1::IssueTokenRequest { subject: "ann".into(), confirmation, ..Default::default() };
+    let bearer = format!("Bearer {}", gateways.server.issue(login).await.expect("issues").access_token);
+    assert_eq!(gateways.ask("GET", &[("authorization", &bearer)], &[]).await.0, 401);
+}
