@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,10 +16,10 @@ use tracing::{info, warn};
 use crate::authority::authenticate_client::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, Exposure, StoreUrl};
 use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
-use crate::listener::{ListenError, Listener};
+use crate::listener::{ListenError, Listener, TlsError};
 use crate::signing::Signer;
 use crate::store::embedded;
 use crate::store::key_encryption_key::KeyFileError;
@@ -37,6 +38,7 @@ mod edges;
 mod import;
 mod seal;
 pub(crate) mod store;
+mod tls;
 mod vitals;
 
 pub use import::import;
@@ -57,6 +59,9 @@ pub enum StartError {
     /// A port.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The certificates.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] embedded::OpenError),
@@ -97,13 +102,19 @@ pub enum StartError {
 
 /// A running server.
 pub struct Server {
-    grpc: SocketAddr,
-    http: SocketAddr,
+    addresses: Addresses,
     stop: watch::Sender<bool>,
     health: Health,
     edges: Vec<JoinHandle<()>>,
     tasks: Tasks,
     store: OpenStore,
+}
+
+/// Where it listens.
+struct Addresses {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    health: Option<SocketAddr>,
 }
 
 impl Server {
@@ -118,10 +129,17 @@ impl Server {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, StartError> {
-        let grpc = Listener::bind("grpc", config.grpc, config.exposure).await?;
-        let http = Listener::bind("http", config.http, config.exposure).await?;
+        let tasks = Tasks::default();
+        let tls = tls::Edges::open(config.tls.clone(), clock.clone(), &tasks)?;
+        let http_scheme = if tls.http.is_some() { "https" } else { "http" };
+        let grpc = Listener::bind("grpc", config.grpc, config.exposure, tls.grpc).await?;
+        let http = Listener::bind("http", config.http, config.exposure, tls.http).await?;
+        // Whether a server is ready is no secret, so anybody may ask.
+        let probes = async |address| Listener::bind("health", address, Exposure::Insecure, None).await;
+        let probes = OptionFuture::from(config.health.map(probes)).await.transpose()?;
         let (grpc_address, http_address) = (grpc.address(), http.address());
-        let base = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
+        let health_address = probes.as_ref().map(Listener::address);
+        let base = config.public_url.clone().unwrap_or_else(|| format!("{http_scheme}://{http_address}"));
 
         check_key_file(&config)?;
         let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
@@ -134,7 +152,6 @@ impl Server {
             seal::rewrap_with(&opened, &keys, &*entropy).await?;
         }
 
-        let tasks = Tasks::default();
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
@@ -156,22 +173,30 @@ impl Server {
         let (signer, readiness) = (authority.signer(), health.readiness());
         registry.register_collector(Box::new(Vitals { signer, index, readiness }));
         let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
+        let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
-        let edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
+        let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
+        edges.extend(health_edge.map(|edge| tasks.spawn_edge("health", edge)));
         health.check(&watched).await;
         let watching = health.clone();
         tasks.spawn_until_stopped(async move { watching.watch(&watched).await });
-        Ok(Self { grpc: grpc_address, http: http_address, stop, health, edges, tasks, store: opened })
+        let addresses = Addresses { grpc: grpc_address, http: http_address, health: health_address };
+        Ok(Self { addresses, stop, health, edges, tasks, store: opened })
     }
 
     /// Where gRPC listens.
     pub fn grpc_address(&self) -> SocketAddr {
-        self.grpc
+        self.addresses.grpc
     }
 
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
-        self.http
+        self.addresses.http
+    }
+
+    /// Where health alone is served, if it is.
+    pub fn health_address(&self) -> Option<SocketAddr> {
+        self.addresses.health
     }
 
     /// Runs until it is told to end, then stops.

@@ -15,7 +15,7 @@
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
-//! listener     accepts connections for both edges, within limits              -> config
+//! listener     accepts connections for both edges: limits, TLS, who calls      -> config
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
 //! clock tasks  the time; background work; server and client are given both    -> domain

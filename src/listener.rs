@@ -1,5 +1,5 @@
-//! Where peers connect: both edges accept here, within the same limits. Knows no protocol; what a
-//! connection carries is the edge's.
+//! Where peers connect: both edges accept here, within the same limits, in plaintext or TLS. What a
+//! connection carries beyond that is the edge's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,25 +9,36 @@ use std::time::Duration;
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::either::Either;
 use tracing::{debug, warn};
 
 use crate::config::{ConnectionLimits, Exposure};
 
+use connection::Transport;
+
 mod connection;
+mod identity;
+mod tls;
 
 pub use connection::{Connection, Peer, Untaken};
+pub use identity::Identity;
+pub use tls::{Certificates, Tls, TlsError};
 
 /// How long nothing is accepted once the machine has no file handles or memory for it: asking again
 /// at once would only burn the processor that those who are connected need.
 const RECOVERY: Duration = Duration::from_millis(500);
+/// How many handshakes are under way at a time; who comes then waits in the kernel's queue, since
+/// handshakes take milliseconds unless somebody means harm.
+const MOST_HANDSHAKES: usize = 1_024;
 
 /// Why a listener can't listen: what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Beyond loopback anybody could issue tokens.
     #[error(
-        "{field} = {address} is not a loopback address, and this version has no TLS and authenticates no caller: \
-         listen on 127.0.0.1, or pass --insecure if the network in front keeps strangers out"
+        "{field} = {address} is not a loopback address, and only a required client certificate authenticates a \
+         caller: listen on 127.0.0.1, demand certificates ([tls] {field} = \"mutual\"), or pass --insecure if the \
+         network in front keeps strangers out"
     )]
     Exposed {
         /// The field or flag.
@@ -54,18 +65,25 @@ pub enum ListenError {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Listener {
-    /// Binds the address of a field.
-    pub async fn bind(field: &'static str, address: SocketAddr, exposure: Exposure) -> Result<Self, ListenError> {
-        if exposure == Exposure::LoopbackOnly && !address.ip().is_loopback() {
+    /// Binds the address of a field; plaintext without TLS.
+    pub async fn bind(
+        field: &'static str,
+        address: SocketAddr,
+        exposure: Exposure,
+        tls: Option<Tls>,
+    ) -> Result<Self, ListenError> {
+        let authenticates = tls.as_ref().is_some_and(Tls::authenticates);
+        if exposure == Exposure::LoopbackOnly && !authenticates && !address.ip().is_loopback() {
             return Err(ListenError::Exposed { field, address });
         }
         let taken = |source| ListenError::Taken { field, address, source };
         let socket = TcpListener::bind(address).await.map_err(taken)?;
         let address = socket.local_addr().map_err(taken)?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, tls })
     }
 
     /// Where it listens: with the port that was free, where any was asked for.
@@ -77,9 +95,9 @@ impl Listener {
     pub fn connections(self, limits: ConnectionLimits) -> impl Stream<Item = Connection> + Send {
         let door = Door { socket: self.socket, places: Arc::new(Semaphore::new(limits.most)), full: false };
         stream::unfold(door, async |mut door| Some((door.accept().await, door)))
-            .map(move |accepted| establish(accepted, limits))
+            .map(move |accepted| establish(accepted, self.tls.clone(), limits))
             // One that takes its time keeps nobody behind it waiting.
-            .buffer_unordered(limits.most)
+            .buffer_unordered(limits.most.min(MOST_HANDSHAKES))
             .filter_map(std::future::ready)
     }
 }
@@ -130,12 +148,25 @@ fn is_the_peers(error: &io::Error) -> bool {
 }
 
 /// What has to be done before a connection is served; each one for itself, beside the accepting.
-async fn establish(accepted: Accepted, limits: ConnectionLimits) -> Option<Connection> {
+async fn establish(accepted: Accepted, tls: Option<Tls>, limits: ConnectionLimits) -> Option<Connection> {
     let Accepted { stream, place } = accepted;
-    // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "gone before it was served");
-        return None;
+    match shake_hands(stream, tls, limits.handshake_timeout).await {
+        Ok((transport, identity)) => Some(Connection::new(transport, identity, limits.peer_timeout, place)),
+        Err(error) => {
+            debug!(%error, "gone before it was served");
+            None
+        }
     }
-    Some(Connection::new(stream, limits.peer_timeout, place))
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    tls: Option<Tls>,
+    timeout: Duration,
+) -> io::Result<(Transport, Option<Identity>)> {
+    // Without it each call waits 40 ms for the kernel's delayed acknowledgement.
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok((Either::Left(stream), None)) };
+    let (stream, identity) = tokio::time::timeout(timeout, tls.accept(stream)).await??;
+    Ok((Either::Right(Box::new(stream)), identity))
 }

@@ -38,18 +38,7 @@ pub(super) fn grpc(
     calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
-    // A connection that lives is never still for the whole timeout.
-    let ping = config.connections.peer_timeout / 3;
-    let server = transport::Server::builder()
-        // Open by default; each a flood that was seen elsewhere.
-        .max_concurrent_streams(256)
-        .http2_max_header_list_size(16 * 1024)
-        .http2_max_pending_accept_reset_streams(Some(32))
-        .http2_max_local_error_reset_streams(Some(64))
-        .http2_keepalive_interval(Some(ping))
-        .http2_keepalive_timeout(Some(ping))
-        // Clients come back to another instance behind a balancer of connections.
-        .max_connection_age(CONNECTION_AGE)
+    let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
         .layer(grpc::limits::Limits::default())
@@ -69,6 +58,33 @@ pub(super) fn grpc(
     let connections = listener.connections(config.connections).map(Ok::<_, Infallible>);
     let serving = server.serve_with_incoming_shutdown(connections, until(stopped));
     Ok(async move { serving.await.map_err(|error| error.to_string()) })
+}
+
+/// Serves gRPC health alone until it is stopped.
+pub(super) fn health(
+    listener: Listener,
+    config: &Config,
+    health: HealthServer<impl HealthService>,
+    stopped: watch::Receiver<bool>,
+) -> impl Future<Output = Result<(), String>> + Send + 'static {
+    let connections = listener.connections(config.connections).map(Ok::<_, Infallible>);
+    let serving = http2(config).add_service(health).serve_with_incoming_shutdown(connections, until(stopped));
+    async move { serving.await.map_err(|error| error.to_string()) }
+}
+
+fn http2(config: &Config) -> transport::Server {
+    // A connection that lives is never still for the whole timeout.
+    let ping = config.connections.peer_timeout / 3;
+    transport::Server::builder()
+        // Open by default; each a flood that was seen elsewhere.
+        .max_concurrent_streams(256)
+        .http2_max_header_list_size(16 * 1024)
+        .http2_max_pending_accept_reset_streams(Some(32))
+        .http2_max_local_error_reset_streams(Some(64))
+        .http2_keepalive_interval(Some(ping))
+        .http2_keepalive_timeout(Some(ping))
+        // Clients come back to another instance behind a balancer of connections.
+        .max_connection_age(CONNECTION_AGE)
 }
 
 /// Serves HTTP until it is stopped.

@@ -1,15 +1,19 @@
-//! A client command's way to the server: which one, and how long it waits. Knows no call.
+//! A client command's way to the server: which one, how both prove who they are, and how long it
+//! waits. Knows no call.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use super::failure::{Failure, chain};
+use super::failure::{Exit, Failure, chain};
 
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
+const DEFAULT_TLS_ENDPOINT: &str = "https://127.0.0.1:50051";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -17,9 +21,18 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(next_help_heading = "Client options")]
 pub(super) struct ClientFlags {
-    /// Server to call: http://HOST:PORT [default: http://127.0.0.1:50051]
+    /// Server to call: http(s)://HOST:PORT [default: http://127.0.0.1:50051, https:// with --ca or --cert]
     #[arg(long, global = true, value_name = "URL", value_parser = parse_endpoint)]
     endpoint: Option<Uri>,
+    /// Authorities that vouch for the server, PEM [default: the system's]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Certificate to show to the server, PEM; goes with --key
+    #[arg(long, global = true, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// Private key of --cert, PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Realm to act in [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) realm: Option<String>,
@@ -31,12 +44,13 @@ pub(super) struct ClientFlags {
 impl ClientFlags {
     /// Whether anything is said that only a call to a server needs.
     pub(super) fn names_a_server(&self) -> bool {
-        self.endpoint.is_some() || self.realm.is_some()
+        self.endpoint.is_some() || self.realm.is_some() || self.names_files()
     }
 
     /// The server's address.
     pub(super) fn endpoint(&self) -> Uri {
-        self.endpoint.clone().unwrap_or_else(|| Uri::from_static(DEFAULT_ENDPOINT))
+        let usual = if self.names_files() { DEFAULT_TLS_ENDPOINT } else { DEFAULT_ENDPOINT };
+        self.endpoint.clone().unwrap_or_else(|| Uri::from_static(usual))
     }
 
     /// The realm for a request; empty means `default`.
@@ -46,16 +60,46 @@ impl ClientFlags {
 
     /// Connects to the server.
     pub(super) async fn connect(&self) -> Result<Channel, Failure> {
-        let endpoint = Endpoint::from(self.endpoint()).connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT);
-        endpoint.connect().await.map_err(|error| {
+        let unreachable = |error: transport::Error| {
             Failure::unreachable(format_args!("{} can't be reached: {}", self.endpoint(), chain(&error)))
-        })
+        };
+        let mut endpoint = Endpoint::from(self.endpoint()).connect_timeout(CONNECT_TIMEOUT).timeout(REQUEST_TIMEOUT);
+        if let Some(tls) = self.tls()? {
+            endpoint = endpoint.tls_config(tls).map_err(|error| Failure::refused(chain(&error)))?;
+        }
+        endpoint.connect().await.map_err(unreachable)
     }
 
     /// Why a call failed.
     pub(super) fn failure(&self, status: &tonic::Status) -> Failure {
         Failure::of_call(status, self.endpoint())
     }
+
+    /// Whom to trust and what to show; `None`: plaintext.
+    fn tls(&self) -> Result<Option<ClientTlsConfig>, Failure> {
+        if self.endpoint().scheme_str() != Some("https") {
+            let wrong = || Failure::Said(Exit::Usage, "--ca, --cert and --key are for https:// endpoints".to_owned());
+            return if self.names_files() { Err(wrong()) } else { Ok(None) };
+        }
+        let mut tls = ClientTlsConfig::new();
+        tls = match &self.ca {
+            Some(ca) => tls.ca_certificate(Certificate::from_pem(read(ca)?)),
+            None => tls.with_native_roots(),
+        };
+        match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Ok(Some(tls.identity(Identity::from_pem(read(cert)?, read(key)?)))),
+            (None, None) => Ok(Some(tls)),
+            _ => Err(Failure::Said(Exit::Usage, "--cert and --key go together".to_owned())),
+        }
+    }
+
+    fn names_files(&self) -> bool {
+        self.ca.is_some() || self.cert.is_some() || self.key.is_some()
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(file).map_err(|error| Failure::refused(format_args!("{}: can't be read: {error}", file.display())))
 }
 
 /// A request that tells the server when nobody waits any more.
@@ -70,8 +114,7 @@ fn parse_endpoint(text: &str) -> Result<Uri, String> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     match uri.scheme_str() {
-        Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        Some("https") => Err("this version speaks no TLS: use http:// to a server on this machine".to_owned()),
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         _ => Err(wrong()),
     }
 }

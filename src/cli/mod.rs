@@ -15,6 +15,7 @@ mod client;
 mod client_secret;
 mod completions;
 mod demo;
+mod dev_certs;
 mod failure;
 mod healthcheck;
 mod keys;
@@ -43,8 +44,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Demo(demo::Demo),
+    DevCerts(dev_certs::DevCerts),
     #[command(subcommand)]
     Token(token::Token),
     #[command(subcommand)]
@@ -106,13 +108,14 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> 
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     match matches.subcommand_name() {
         Some(name) if ANSWERING.contains(&name) && cli.client.names_a_server() => {
-            let message = format!("--endpoint and --realm are for {}, not for {name}", CLIENTS.join(", "));
+            let message =
+                format!("--endpoint, --realm and certificates are for {}, not for {name}", CLIENTS.join(", "));
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
         }
         Some(name)
             if !CLIENTS.contains(&name) && !ANSWERING.contains(&name) && cli.client != ClientFlags::default() =>
         {
-            let message = format!("--endpoint, --realm and --json are for {}, not for {name}", CLIENTS.join(", "));
+            let message = format!("client options such as --endpoint are for {}, not for {name}", CLIENTS.join(", "));
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
         }
         _ => Ok(cli),
@@ -124,6 +127,7 @@ impl Cli {
         match self.command {
             Command::Serve(serve) => serve.run(streams),
             Command::Demo(demo) => demo.run(streams),
+            Command::DevCerts(certs) => certs.run(streams),
             Command::Token(token) => block_on(token.run(&self.client, streams)),
             Command::Session(session) => block_on(session.run(&self.client, streams)),
             Command::Keys(keys) => block_on(keys.run(&self.client, streams)),
@@ -187,7 +191,10 @@ mod tests {
             "token-authority token issue --subject s --claim role=admin",
             "token-authority token issue --subject s --remember-me --without-session",
             "token-authority token introspect",
-            "token-authority token introspect t --endpoint https://h:1",
+            "token-authority token introspect t --endpoint ftp://h:1",
+            "token-authority serve --ca ca.pem",
+            "token-authority dev-certs",
+            "token-authority dev-certs d --spiffe-id https://h/",
             "token-authority token introspect t --endpoint :",
             "token-authority keys",
             "token-authority keys list --state gone",

@@ -9,7 +9,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::app::{self, Server};
 use crate::config::{
-    self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreSafety, StoreUrl, TraceRatio,
+    self, Config, CreateKey, Environment, Exposure, Flags, LogFormat, StoreSafety, StoreUrl, TlsFlags, TlsMode,
+    TraceRatio,
 };
 use crate::domain::ids::RealmName;
 use crate::telemetry::Telemetry;
@@ -29,7 +30,19 @@ pub(super) struct Serve {
     /// Where HTTP listens [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
-    /// URL under which clients reach the HTTP side: the issuer [default: http:// and that address]
+    /// Where gRPC health alone listens, in plaintext [default: nowhere but on --grpc]
+    #[arg(long, value_name = "ADDR")]
+    health: Option<SocketAddr>,
+    /// The server's certificate and its chain, PEM [default: none, and no TLS]
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Authorities of clients' certificates, PEM; clients need one unless [tls] says otherwise
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// URL under which clients reach the HTTP side: the issuer [default: http(s):// and that address]
     #[arg(long, value_name = "URL", value_parser = config::public_url_flag)]
     public_url: Option<String>,
     /// Where the store is: embedded:DIR, or a Redis (redis://HOST:PORT, …) [default: embedded:./data]
@@ -50,7 +63,7 @@ pub(super) struct Serve {
     /// Directory of realm files
     #[arg(long, value_name = "DIR")]
     realms: Option<PathBuf>,
-    /// Listen beyond this machine, without TLS and caller authentication
+    /// Listen beyond this machine though no client certificate is required
     #[arg(long)]
     insecure: bool,
     /// How logs are written, on standard error [default: text]
@@ -76,7 +89,7 @@ impl Serve {
             let end = app::termination().map_err(Failure::refused)?;
             let server = Server::start(config).await.map_err(Failure::refused)?;
             // A server whose standard error nobody reads serves all the same.
-            let _ = said.write(streams.err, server.grpc_address(), server.http_address());
+            let _ = said.write(streams.err, &server);
             server.run_until(end).await;
             telemetry.finish().await;
             Ok(Exit::Done)
@@ -90,6 +103,8 @@ impl From<Serve> for Flags {
             config: serve.config,
             grpc: serve.grpc,
             http: serve.http,
+            health: serve.health,
+            tls: TlsFlags { certificate: serve.tls_certificate, key: serve.tls_key, client_ca: serve.tls_client_ca },
             public_url: serve.public_url,
             exposure: serve.insecure.then_some(Exposure::Insecure),
             store: serve.store,
@@ -118,6 +133,7 @@ struct Banner {
     store: String,
     realms: String,
     exposure: Exposure,
+    grpc_tls: TlsMode,
     format: LogFormat,
 }
 
@@ -128,30 +144,41 @@ impl Banner {
             store: config.store.to_string(),
             realms: realms.join(", "),
             exposure: config.exposure,
+            grpc_tls: config.tls.as_ref().map_or(TlsMode::Off, |tls| tls.grpc),
             format: config.log.format,
         }
     }
 
-    fn write(&self, err: &mut dyn Write, grpc: SocketAddr, http: SocketAddr) -> std::io::Result<()> {
+    fn write(&self, err: &mut dyn Write, server: &Server) -> std::io::Result<()> {
+        let (grpc, http) = (server.grpc_address(), server.http_address());
         if self.format == LogFormat::Text {
             writeln!(err, "Token Authority {}", env!("CARGO_PKG_VERSION"))?;
             writeln!(err, "  store   {}", self.store)?;
             writeln!(err, "  realms  {}", self.realms)?;
-            if self.exposure == Exposure::Insecure {
+            if self.exposure == Exposure::Insecure && self.grpc_tls != TlsMode::Mutual {
                 writeln!(err, "  WARNING --insecure: whoever reaches these ports can issue tokens")?;
             }
-            writeln!(err, "  try     token-authority token issue --subject alice{}", endpoint_flag(grpc))?;
+            writeln!(err, "  try     token-authority token issue --subject alice{}", self.client_flags(grpc))?;
         }
-        // One line of fixed form, once both ports serve: scripts wait for it and read free ports from it.
-        writeln!(err, "listening grpc={grpc} http={http}")
+        // One line of fixed form, once all ports serve: scripts wait for it and read free ports from it.
+        write!(err, "listening grpc={grpc} http={http}")?;
+        match server.health_address() {
+            Some(health) => writeln!(err, " health={health}"),
+            None => writeln!(err),
+        }
     }
-}
 
-/// What a client has to add to reach a server that is not at the default address.
-fn endpoint_flag(grpc: SocketAddr) -> String {
-    let mut reachable = grpc;
-    if grpc.ip().is_unspecified() {
-        reachable.set_ip(if grpc.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    /// What a client has to add to reach this server.
+    fn client_flags(&self, grpc: SocketAddr) -> String {
+        let mut reachable = grpc;
+        if grpc.ip().is_unspecified() {
+            reachable.set_ip(if grpc.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+        }
+        match self.grpc_tls {
+            TlsMode::Off if reachable == Config::default().grpc => String::new(),
+            TlsMode::Off => format!(" --endpoint http://{reachable}"),
+            TlsMode::Server | TlsMode::Optional => format!(" --endpoint https://{reachable} --ca FILE"),
+            TlsMode::Mutual => format!(" --endpoint https://{reachable} --ca FILE --cert FILE --key FILE"),
+        }
     }
-    if reachable == Config::default().grpc { String::new() } else { format!(" --endpoint http://{reachable}") }
 }

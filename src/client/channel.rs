@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use http::Uri;
+#[cfg(feature = "client-tls")]
+use tonic::transport::ClientTlsConfig;
 use tonic::transport::{Channel, Endpoint};
 
 /// An address that no channel can be made of.
@@ -42,21 +44,34 @@ impl ChannelOptions {
     /// when it is used. A call that meets an address that is away fails as UNAVAILABLE, and the next
     /// may meet another: the SDK repeats its own. Call it inside a Tokio runtime.
     pub fn balance(self, addresses: &[impl AsRef<str>]) -> Result<Channel, InvalidAddress> {
-        let endpoints = addresses.iter().map(|address| self.endpoint(address.as_ref()));
-        let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
-        if endpoints.is_empty() {
-            return Err(InvalidAddress { address: String::new(), problem: "at least one address is needed" });
-        }
-        Ok(Channel::balance_list(endpoints.into_iter()))
+        balance(addresses.iter().map(|address| self.endpoint("http", address.as_ref())))
     }
 
-    fn endpoint(&self, address: &str) -> Result<Endpoint, InvalidAddress> {
+    /// The same over TLS, each address `https://HOST:PORT`: `tls` says whom to trust, and what
+    /// certificate to show to a server that asks for one.
+    #[cfg(feature = "client-tls")]
+    pub fn balance_over_tls(
+        self,
+        addresses: &[impl AsRef<str>],
+        tls: &ClientTlsConfig,
+    ) -> Result<Channel, InvalidAddress> {
+        balance(addresses.iter().map(|address| {
+            let address = address.as_ref();
+            self.endpoint("https", address)?.tls_config(tls.clone()).map_err(|_| InvalidAddress {
+                address: address.to_owned(),
+                problem: "can't be reached with these certificates, which can't be read",
+            })
+        }))
+    }
+
+    fn endpoint(&self, scheme: &str, address: &str) -> Result<Endpoint, InvalidAddress> {
         let wrong = |problem| InvalidAddress { address: address.to_owned(), problem };
-        let uri: Uri = address.parse().map_err(|_| wrong("must be http://HOST:PORT"))?;
+        let uri: Uri = address.parse().map_err(|_| wrong("must be http(s)://HOST:PORT"))?;
         match uri.scheme_str() {
-            Some("http") if uri.host().is_some_and(|host| !host.is_empty()) => {}
-            Some("https") => return Err(wrong("needs TLS, which this version has not: give a channel of your own")),
-            _ => return Err(wrong("must be http://HOST:PORT")),
+            Some(said) if said == scheme && uri.host().is_some_and(|host| !host.is_empty()) => {}
+            Some("https") => return Err(wrong("needs TLS: balance_over_tls, of the feature client-tls")),
+            Some("http") => return Err(wrong("must be https://HOST:PORT, or certificates mean nothing")),
+            _ => return Err(wrong("must be http(s)://HOST:PORT")),
         }
         Ok(Endpoint::from(uri)
             .timeout(self.deadline)
@@ -67,6 +82,14 @@ impl ChannelOptions {
     }
 }
 
+fn balance(endpoints: impl Iterator<Item = Result<Endpoint, InvalidAddress>>) -> Result<Channel, InvalidAddress> {
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+    if endpoints.is_empty() {
+        return Err(InvalidAddress { address: String::new(), problem: "at least one address is needed" });
+    }
+    Ok(Channel::balance_list(endpoints.into_iter()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,10 +97,12 @@ mod tests {
     #[test]
     fn what_is_no_address_is_said_before_anything_is_called() {
         for wrong in ["", "127.0.0.1:50051", "https://authority", "unix:/tmp/x", "http://"] {
-            let refused = ChannelOptions::default().endpoint(wrong).err();
+            let refused = ChannelOptions::default().endpoint("http", wrong).err();
             assert_eq!(refused.map(|error| error.address).as_deref(), Some(wrong));
         }
-        assert!(ChannelOptions::default().endpoint("http://127.0.0.1:50051").is_ok());
+        assert!(ChannelOptions::default().endpoint("http", "http://127.0.0.1:50051").is_ok());
+        assert!(ChannelOptions::default().endpoint("https", "https://127.0.0.1:50051").is_ok());
+        assert!(ChannelOptions::default().endpoint("https", "http://127.0.0.1:50051").is_err());
         assert!(ChannelOptions::default().balance(&[] as &[&str]).is_err());
     }
 }

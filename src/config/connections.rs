@@ -8,6 +8,7 @@ use super::value;
 
 const MOST: RangeInclusive<usize> = 1..=1_000_000;
 const PEER_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+const HANDSHAKE_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 /// The same for each listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +17,14 @@ pub struct ConnectionLimits {
     pub most: usize,
     /// How long a peer may be silent, or leave the head of a request unfinished.
     pub peer_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
 }
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
         // Load balancers keep idle connections for 60 s, and fail the request that meets a closed one.
-        Self { most: 4_096, peer_timeout: Duration::from_secs(75) }
+        Self { most: 4_096, peer_timeout: Duration::from_secs(75), handshake_timeout: Duration::from_secs(10) }
     }
 }
 
@@ -33,4 +36,9 @@ pub(super) fn most(raw: &Raw) -> Result<usize, String> {
 /// Parses how long.
 pub(super) fn peer_timeout(raw: &Raw) -> Result<Duration, String> {
     value::duration(raw, &PEER_TIMEOUT, Duration::from_secs(1))
+}
+
+/// Parses how long.
+pub(super) fn handshake_timeout(raw: &Raw) -> Result<Duration, String> {
+    value::duration(raw, &HANDSHAKE_TIMEOUT, Duration::from_secs(1))
 }

@@ -11,8 +11,22 @@ use super::realm::REALM;
 use super::value;
 
 /// Each key of a configuration file.
-pub(super) const SECTIONS: [(&str, &[&str]); 5] = [
-    ("server", &["grpc", "http", "public_url", "insecure", "max_connections", "peer_timeout", "realms"]),
+pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
+    (
+        "server",
+        &[
+            "grpc",
+            "http",
+            "health",
+            "public_url",
+            "insecure",
+            "max_connections",
+            "peer_timeout",
+            "handshake_timeout",
+            "realms",
+        ],
+    ),
+    ("tls", &["certificate", "key", "client_ca", "grpc", "http"]),
     ("store", &["url", "accept_unsafe", "max_staleness"]),
     ("keys", &["encryption_key_file", "previous_encryption_key_file"]),
     ("log", &["format", "level"]),

@@ -22,6 +22,7 @@ mod realm;
 mod realm_keys;
 mod realms;
 mod store_url;
+mod tls;
 mod traces;
 mod value;
 
@@ -32,11 +33,13 @@ pub use connections::ConnectionLimits;
 pub use environment::Environment;
 pub use problem::{ConfigError, Origin, Problem};
 pub use store_url::{RedisUrl, StoreUrl};
+pub use tls::{TlsConfig, TlsFlags, TlsMode};
 pub use traces::{TraceConfig, TraceRatio};
 pub(crate) use traces::{otlp_endpoint_flag, trace_ratio_flag};
 pub(crate) use value::{log_level_flag, public_url_flag};
 
 use layers::Layers;
+use listeners::Addresses;
 
 /// The realm that always exists.
 pub const DEFAULT_REALM: &str = "default";
@@ -53,11 +56,15 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Where HTTP listens; port 0 for any free one.
     pub http: SocketAddr,
+    /// Where gRPC health alone listens, in plaintext, for probes that have no certificate.
+    pub health: Option<SocketAddr>,
     /// Base of the issuers and of the URLs in discovery documents, without a slash at its end;
     /// `None`: the HTTP address.
     pub public_url: Option<String>,
     /// Who may reach the listeners.
     pub exposure: Exposure,
+    /// The listeners' TLS; `None`: plaintext.
+    pub tls: Option<TlsConfig>,
     /// How many connections are open, and how slow their peers may be.
     pub connections: ConnectionLimits,
     /// Where sessions, keys and revocations are.
@@ -85,7 +92,7 @@ pub struct Config {
 /// Who may reach the listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Exposure {
-    /// Only processes on this machine.
+    /// Only processes on this machine, and whoever has a certificate where one is required.
     #[default]
     LoopbackOnly,
     /// Whoever the network lets through: the operator said `--insecure`.
@@ -140,6 +147,10 @@ pub struct Flags {
     pub grpc: Option<SocketAddr>,
     /// `--http`
     pub http: Option<SocketAddr>,
+    /// `--health`
+    pub health: Option<SocketAddr>,
+    /// `--tls-certificate` and its like
+    pub tls: TlsFlags,
     /// `--public-url`
     pub public_url: Option<String>,
     /// `--insecure`
@@ -171,8 +182,10 @@ impl Default for Config {
         Self {
             grpc: SocketAddr::from((Ipv4Addr::LOCALHOST, 50051)),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            health: None,
             public_url: None,
             exposure: Exposure::default(),
+            tls: None,
             connections: ConnectionLimits::default(),
             store: StoreUrl::Embedded(PathBuf::from("./data")),
             store_safety: StoreSafety::default(),
@@ -205,11 +218,15 @@ impl Config {
 
         let grpc = layers.read("server", "grpc", value::address).or_flag(flags.grpc, "--grpc").or_default(default.grpc);
         let http = layers.read("server", "http", value::address).or_flag(flags.http, "--http").or_default(default.http);
+        let health = layers.read("server", "health", value::address).or_flag(flags.health, "--health");
+        let addresses = Addresses { grpc, http, health };
+        let tls = tls::Said::read(&mut layers, flags.tls);
         let public_url =
             layers.read("server", "public_url", value::public_url).or_flag(flags.public_url, "--public-url");
         let exposure = layers.read("server", "insecure", value::exposure).or_flag(flags.exposure, "--insecure");
         let most = layers.read("server", "max_connections", connections::most);
         let peer_timeout = layers.read("server", "peer_timeout", connections::peer_timeout);
+        let handshake_timeout = layers.read("server", "handshake_timeout", connections::handshake_timeout);
         let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
         let safety = layers.read("store", "accept_unsafe", value::store_safety);
         let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
@@ -228,20 +245,24 @@ impl Config {
         let own_realm = layers.realm();
         layers.finish();
         let exposure = exposure.value.unwrap_or_default();
-        listeners::check(&grpc, &http, exposure, &mut problems);
+        addresses.check(exposure, tls.modes(), &mut problems);
+        let tls = tls.complete(&mut problems);
         let (realms, clients) = realms::read(own_realm, directory, &mut problems);
         if !problems.is_empty() {
             problems.sort_by(|a, b| a.origin.place().cmp(&b.origin.place()));
             return Err(ConfigError(problems));
         }
         Ok(Self {
-            grpc: grpc.value.unwrap_or(default.grpc),
-            http: http.value.unwrap_or(default.http),
+            grpc: addresses.grpc.value.unwrap_or(default.grpc),
+            http: addresses.http.value.unwrap_or(default.http),
+            health: addresses.health.value,
             public_url: public_url.value,
             exposure,
+            tls,
             connections: ConnectionLimits {
                 most: most.value.unwrap_or(default.connections.most),
                 peer_timeout: peer_timeout.value.unwrap_or(default.connections.peer_timeout),
+                handshake_timeout: handshake_timeout.value.unwrap_or(default.connections.handshake_timeout),
             },
             store: store.value.unwrap_or(default.store),
             store_safety: safety.value.unwrap_or_default(),

@@ -101,6 +101,14 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
         ("[server]\npublic_url = \"https://a@example.com\"", "c.toml:2: server.public_url: ", "no user"),
         ("[server]\nmax_connections = 0", "c.toml:2: server.max_connections: 0: ", "from 1 to 1000000"),
         ("[server]\npeer_timeout = \"500ms\"", "c.toml:2: server.peer_timeout: ", "from 1s to 1h, in whole seconds"),
+        ("[server]\nhandshake_timeout = \"2m\"", "c.toml:2: server.handshake_timeout: ", "from 1s to 1m, in whole"),
+        ("[server]\nhealth = \"50052\"", "c.toml:2: server.health: ", "an IP address with a port"),
+        ("[tls]\ncertificate = \"a\"", "c.toml:2: tls.certificate: ", "its private key is missing"),
+        ("[tls]\nkey = \"a\"", "c.toml:2: tls.key: ", "its certificate is missing"),
+        ("[tls]\nclient_ca = \"a\"", "c.toml:2: tls.client_ca: ", "no TLS without tls.certificate"),
+        ("[tls]\ngrpc = \"mutual\"", "c.toml:2: tls.grpc: ", "no TLS without tls.certificate"),
+        ("[tls]\ncertificate = \"a\"\nkey = \"b\"\nhttp = \"optional\"", "c.toml:4: tls.http: ", "tls.client_ca"),
+        ("[tls]\nhttp = true", "c.toml:2: tls.http: true: ", "\"off\" or \"server\" or \"optional\" or \"mutual\""),
         ("[store]\nurl = \"redis//:secret@h\"", "c.toml:2: store.url: must be embedded:DIR", "redis-sentinel://"),
         ("[keys]\nencryption_key_file = \"\"", "c.toml:2: keys.encryption_key_file: ", "a path"),
         ("[log]\nformat = \"yaml\"", "c.toml:2: log.format: \"yaml\": ", "must be \"text\" or \"json\""),
@@ -273,6 +281,29 @@ fn nothing_listens_beyond_loopback_unless_said() {
     assert_eq!(load("", &[], allowed).expect("loads").exposure, Exposure::Insecure);
     let allowed = load("[server]\nhttp = \"[::]:8080\"\ninsecure = true\n", &[], Flags::default());
     assert_eq!(allowed.expect("loads").exposure, Exposure::Insecure);
+}
+
+#[test]
+fn what_demands_certificates_may_be_reached_from_anywhere() {
+    let far = "[server]\ngrpc = \"0.0.0.0:1\"\nhttp = \"0.0.0.0:2\"\nhealth = \"0.0.0.0:3\"\n";
+    let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+    let config = load(&format!("{far}{tls}client_ca = \"c\"\n"), &[], Flags::default()).expect("loads");
+    let modes = config.tls.map(|tls| (tls.grpc, tls.http));
+    assert_eq!(modes, Some((TlsMode::Mutual, TlsMode::Mutual)), "the default with a client_ca");
+    for (more, wrong) in [
+        ("", vec![2, 3]),
+        ("client_ca = \"c\"\ngrpc = \"optional\"\n", vec![2]),
+        ("client_ca = \"c\"\nhttp = \"server\"\n", vec![3]),
+        ("client_ca = \"c\"\ngrpc = \"off\"\n", vec![2]),
+    ] {
+        let refused = error(&format!("{far}{tls}{more}"));
+        let lines: Vec<_> = refused.lines().filter(|line| line.contains("is reachable from other machines")).collect();
+        let expected: Vec<_> = wrong.iter().map(|line| format!("c.toml:{line}: server.")).collect();
+        assert!(lines.iter().zip(&expected).all(|(line, start)| line.starts_with(start)), "{more}: {refused}");
+        assert_eq!((lines.len(), refused.lines().count()), (expected.len(), expected.len()), "{more}: {refused}");
+    }
+    let refused = error("[server]\nhealth = \"127.0.0.1:8080\"\n");
+    assert!(refused.starts_with("c.toml:2: server.health: HTTP and health would both listen"), "{refused}");
 }
 
 #[test]

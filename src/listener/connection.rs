@@ -1,5 +1,5 @@
 //! One open connection: holds its place until it ends, and ends when its peer keeps the server
-//! waiting. Knows no protocol.
+//! waiting. Knows no protocol above TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -12,16 +12,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
+
+use super::identity::Identity;
 
 /// How long a peer has for taking an answer; up to twice that, since it is looked at in turns. A call
 /// has a deadline of 5 s, so nobody waits for an answer that comes later.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Plaintext, or TLS after its handshake.
+pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 /// A connection over `T`. It fails with `TimedOut` if no byte has moved either way for `peer_timeout`,
 /// or if its peer does not take an answer.
 #[derive(Debug)]
-pub struct Connection<T = TcpStream> {
+pub struct Connection<T = Transport> {
     transport: T,
     peer: Peer,
     peer_timeout: Duration,
@@ -34,12 +41,17 @@ pub struct Connection<T = TcpStream> {
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(transport: T, peer_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(
+        transport: T,
+        identity: Option<Identity>,
+        peer_timeout: Duration,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         let (now, turn) = (Instant::now(), peer_timeout.min(ANSWER_TIMEOUT));
         let mut turns = tokio::time::interval_at(now + turn, turn);
         // Missed turns are not made up for: in two at once no answer would have had its time.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let peer = Peer::default();
+        let peer = Peer { identity: identity.map(Arc::new), answers: Arc::default() };
         Self { transport, peer, peer_timeout, turns, moved: false, last_moved: now, _place: place }
     }
 
@@ -109,10 +121,16 @@ impl<T> Connected for Connection<T> {
 /// Who is at the other end; each gRPC call carries it among its extensions.
 #[derive(Debug, Clone, Default)]
 pub struct Peer {
+    identity: Option<Arc<Identity>>,
     answers: Arc<Answers>,
 }
 
 impl Peer {
+    /// Whom its certificate names, if it showed one.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
     /// Notes an answer that it has to take in time, until the value is dropped.
     pub fn has_to_take(&self) -> Untaken {
         let answers = Arc::clone(&self.answers);
@@ -165,7 +183,7 @@ mod tests {
         let (server, client) = tokio::io::duplex(buffer);
         let places = Arc::new(Semaphore::new(1));
         let place = places.clone().acquire_owned().await.expect("open");
-        (Connection::new(server, TIMEOUT, place), client, places)
+        (Connection::new(server, None, TIMEOUT, place), client, places)
     }
 
     fn timed_out<T: std::fmt::Debug>(result: io::Result<T>) {

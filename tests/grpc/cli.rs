@@ -14,6 +14,7 @@ use token_authority::verify::client::SecretHash;
 use crate::server_process::ServerProcess;
 
 mod command;
+mod tls;
 
 use command::{Client, run, run_with, text, write};
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod backend;
+mod certificates;
 mod cli;
 mod collector;
 mod crash;
@@ -17,5 +18,6 @@ mod server_process;
 mod session_service;
 mod shutdown;
 mod test_server;
+mod tls;
 mod token_service;
 mod traces;

@@ -94,9 +94,14 @@ impl ServerProcess {
 
     /// Sends SIGTERM and returns at once.
     pub(crate) fn send_sigterm(&self) {
+        self.send_signal("TERM");
+    }
+
+    /// Sends a signal, named without its SIG, and returns at once.
+    pub(crate) fn send_signal(&self, name: &str) {
         // The shell's own `kill`: a signal needs unsafe code in Rust, and `kill` may not be installed.
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid())).status().expect("sh runs");
-        assert!(sent.success(), "SIGTERM was not sent");
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.pid())).status().expect("sh runs");
+        assert!(sent.success(), "SIG{name} was not sent");
     }
 
     /// Sends SIGTERM and waits for the end; panics if the server takes longer than it may.

@@ -20,6 +20,7 @@ mod requirements_table;
 mod scene;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
+mod silent_handshakes;
 mod slow_peers;
 mod stale_cache;
 mod store_faults;

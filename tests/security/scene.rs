@@ -4,6 +4,7 @@
 use std::fs;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tonic::transport::Channel;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::server_process::ServerProcess;
 
@@ -21,6 +22,8 @@ const MOST_GROWTH_KIB: u64 = 64 << 10;
 pub(crate) const MOST_GROWTH_OF_BATCHES_KIB: u64 = 160 << 10;
 /// Short, so that what it ends is seen to end.
 pub(crate) const PEER_TIMEOUT: Duration = Duration::from_secs(6);
+/// The same, of handshakes; peers have all the time in the world there.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A loaded machine is slow.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,6 +31,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Scene {
     pub(crate) server: ServerProcess,
     pub(crate) tokens: TokenServiceClient<Channel>,
+    endpoint: Endpoint,
     memory_kib: u64,
     pub(crate) most_growth_kib: u64,
     sockets: usize,
@@ -37,16 +41,42 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) async fn new(max_connections: usize) -> Self {
         let directory = TempDir::new().expect("a directory");
-        let file = directory.path().join("server.toml");
         let timeout = PEER_TIMEOUT.as_secs();
         let text = format!("[server]\nmax_connections = {max_connections}\npeer_timeout = \"{timeout}s\"\n");
-        fs::write(&file, text).expect("writes");
-        let server = ServerProcess::start(&["--config", file.to_str().expect("UTF-8")]);
-        let channel = Channel::from_shared(server.endpoint()).expect("an address").connect().await.expect("connects");
-        let mut tokens = TokenServiceClient::new(channel);
+        let server = start(&directory, &text, &[]);
+        let endpoint = Endpoint::from_shared(server.endpoint()).expect("an address");
+        Self::of(server, endpoint, directory).await
+    }
+
+    /// A server that demands certificates, and a client that has one.
+    pub(crate) async fn over_tls() -> Self {
+        let directory = TempDir::new().expect("a directory");
+        let made = Command::new(env!("CARGO_BIN_EXE_token-authority")).arg("dev-certs").arg(directory.path()).output();
+        assert!(made.expect("the binary runs").status.success());
+        let file = |name| directory.path().join(name).display().to_string();
+        let read = |name| fs::read_to_string(directory.path().join(name)).expect("made");
+        let text = format!("[server]\nhandshake_timeout = \"{}s\"\n", HANDSHAKE_TIMEOUT.as_secs());
+        let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server-key.pem"));
+        let flags = ["--tls-client-ca", &ca, "--tls-certificate", &certificate, "--tls-key", &key];
+        let server = start(&directory, &text, &flags);
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(read("ca.pem")))
+            .identity(Identity::from_pem(read("client.pem"), read("client-key.pem")));
+        let endpoint = Endpoint::from_shared(format!("https://{}", server.grpc())).expect("an address");
+        Self::of(server, endpoint.tls_config(tls).expect("certificates"), directory).await
+    }
+
+    async fn of(server: ServerProcess, endpoint: Endpoint, directory: TempDir) -> Self {
+        let mut tokens = TokenServiceClient::new(endpoint.connect().await.expect("connects"));
         honest(&mut tokens).await;
         let (memory_kib, sockets) = (memory_kib(&server), sockets(&server));
-        Self { server, tokens, memory_kib, most_growth_kib: MOST_GROWTH_KIB, sockets, _directory: directory }
+        let most_growth_kib = MOST_GROWTH_KIB;
+        Self { server, tokens, endpoint, memory_kib, most_growth_kib, sockets, _directory: directory }
+    }
+
+    /// One that comes now.
+    pub(crate) async fn another_client(&self) -> TokenServiceClient<Channel> {
+        TokenServiceClient::new(self.endpoint.connect().await.expect("connects"))
     }
 
     /// Runs a flood beside the honest client, which is served by gRPC and HTTP until it ends, and at
@@ -90,6 +120,12 @@ impl Scene {
         assert!(begun.elapsed() < Duration::from_secs(4), "calls or connections were left: {:?}", begun.elapsed());
         assert!(!lines.iter().any(|line| line.contains("did not finish")), "{lines:?}");
     }
+}
+
+fn start(directory: &TempDir, config: &str, flags: &[&str]) -> ServerProcess {
+    let file = directory.path().join("server.toml");
+    fs::write(&file, config).expect("writes");
+    ServerProcess::start(&[&["--config", file.to_str().expect("UTF-8")], flags].concat())
 }
 
 fn memory_kib(server: &ServerProcess) -> u64 {
