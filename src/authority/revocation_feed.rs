@@ -20,8 +20,8 @@ use super::{Authority, Error};
 
 /// Additions that are kept for watchers who lag, and for those who come back: some 5 MB.
 const KEPT: usize = 65_536;
-/// Entries of one message, some 100 kB.
-const CHUNK: usize = 4_096;
+/// Entries of one message, and what is held for a watcher that does not read: some 70 kB.
+const CHUNK: usize = 1_024;
 /// How often a watcher hears of us when nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -56,10 +56,29 @@ pub struct RevocationFeed {
 #[derive(Debug, Default)]
 struct Additions {
     kept: VecDeque<(Position, RevocationEntry)>,
-    /// How many were dropped before those.
+    /// How many were dropped before those: the number of the first that is kept.
     dropped: u64,
     /// How far each partition had been read before the first that is kept.
     before: HashMap<u16, Position>,
+    /// How far each has been read. Not the index's word, which may be ahead of what watchers can be sent.
+    heads: HashMap<u16, Position>,
+}
+
+/// Where a watcher stands.
+#[derive(Debug, Clone, Default)]
+struct Cursor {
+    /// The next addition.
+    next: u64,
+    /// Of additions below this number, in each partition, it has been sent all.
+    has: HashMap<u16, u64>,
+}
+
+/// What came after a cursor.
+struct News {
+    entries: Vec<RevocationEntry>,
+    cursor: Cursor,
+    /// What the watcher holds with these; `None` if there is more.
+    revision: Option<Revision>,
 }
 
 impl RevocationFeed {
@@ -81,21 +100,16 @@ impl RevocationFeed {
     /// From a revision that the watcher was given, where what came since is still here; otherwise
     /// everything first.
     pub fn watch(self: Arc<Self>, realm: RealmName, after: &Revision) -> impl Stream<Item = FeedMessage> + use<> {
-        let resumed = self.lock().since(after);
+        let stage = match self.lock().after(after) {
+            Some(cursor) => Stage::Following { cursor },
+            None => Stage::Starting,
+        };
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (waiting, stage) = match resumed {
-            Some((entries, next)) => (entries, Stage::Following { next, as_of: None }),
-            None => (VecDeque::new(), Stage::Starting),
-        };
         let grown = self.grown.subscribe();
+        let waiting = VecDeque::new();
         let watcher = Watcher { feed: self, realm, grown, heartbeat, heartbeat_due: false, waiting, stage };
         unfold(watcher, |mut watcher| async { Some((watcher.next().await, watcher)) })
-    }
-
-    fn knowledge(&self) -> Option<Knowledge> {
-        let as_of = self.index.as_of().filter(|_| self.index.is_complete())?;
-        Some(Knowledge { revision: self.index.revision(), as_of })
     }
 
     fn lock(&self) -> MutexGuard<'_, Additions> {
@@ -125,6 +139,7 @@ impl Additions {
             self.dropped += 1;
         }
         self.kept.push_back((position, entry.clone()));
+        self.heads.insert(position.partition, position);
     }
 
     /// The first reading of a partition is what watchers get from the index. A later one may hold what
@@ -135,42 +150,47 @@ impl Additions {
         } else {
             entries.iter().for_each(|entry| self.push(head, entry));
         }
+        self.heads.insert(head.partition, head);
     }
 
     fn end(&self) -> u64 {
         self.dropped + self.kept.len() as u64
     }
 
-    /// What came from there on, and where that ends; `None` if some is no longer here.
-    fn from(&self, next: u64) -> Option<(VecDeque<RevocationEntry>, u64)> {
-        let skip = usize::try_from(next.checked_sub(self.dropped)?).ok()?;
-        Some((self.kept.iter().skip(skip).map(|(_, entry)| entry.clone()).collect(), self.end()))
+    fn revision(&self) -> Revision {
+        self.heads.values().copied().collect()
     }
 
-    /// What came after a revision. Only places that were passed here count, by number and tag: after a
-    /// failover a number says nothing.
-    fn since(&self, after: &Revision) -> Option<(VecDeque<RevocationEntry>, u64)> {
-        let held: HashMap<_, _> = after.positions().iter().map(|position| (position.partition, *position)).collect();
+    /// A chunk of what came after a cursor; `None` if some is no longer here.
+    fn news(&self, mut cursor: Cursor) -> Option<News> {
+        let skip = usize::try_from(cursor.next.checked_sub(self.dropped)?).ok()?;
+        let mut entries = Vec::new();
+        for (position, entry) in self.kept.iter().skip(skip).take(CHUNK) {
+            if cursor.has.get(&position.partition).is_none_or(|has| cursor.next >= *has) {
+                entries.push(entry.clone());
+            }
+            cursor.next += 1;
+        }
+        let revision = (cursor.next == self.end()).then(|| self.revision());
+        Some(News { entries, cursor, revision })
+    }
+
+    /// Where the additions after a revision begin. Only places that were passed here count, by number and
+    /// tag: after a failover a number says nothing.
+    fn after(&self, revision: &Revision) -> Option<Cursor> {
+        let held: HashMap<_, _> = revision.positions().iter().map(|position| (position.partition, position)).collect();
         if held.is_empty() || held.len() != self.before.len() {
             return None;
         }
-        let mut passed: HashMap<u16, usize> = HashMap::new();
-        for (partition, position) in &held {
-            if self.before.get(partition) == Some(position) {
-                passed.insert(*partition, 0);
+        let at_start = held.iter().filter(|(partition, position)| self.before.get(partition) == Some(position));
+        let mut has: HashMap<_, _> = at_start.map(|(partition, _)| (*partition, self.dropped)).collect();
+        for (number, (position, _)) in (self.dropped..).zip(&self.kept) {
+            if held.get(&position.partition) == Some(&position) {
+                has.insert(position.partition, number + 1);
             }
         }
-        for (number, (position, _)) in self.kept.iter().enumerate() {
-            if held.get(&position.partition) == Some(position) {
-                passed.insert(position.partition, number + 1);
-            }
-        }
-        if passed.len() != held.len() {
-            return None;
-        }
-        let is_new = |(number, (position, _)): &(usize, &(Position, _))| *number >= passed[&position.partition];
-        let entries = self.kept.iter().enumerate().filter(is_new).map(|(_, (_, entry))| entry.clone());
-        Some((entries.collect(), self.end()))
+        let next = has.values().copied().min()?;
+        (has.len() == held.len()).then_some(Cursor { next, has })
     }
 }
 
@@ -180,7 +200,7 @@ struct Watcher {
     grown: watch::Receiver<()>,
     heartbeat: Interval,
     heartbeat_due: bool,
-    /// To be sent before anything else.
+    /// Of the snapshot, to be sent next.
     waiting: VecDeque<RevocationEntry>,
     stage: Stage,
 }
@@ -190,17 +210,17 @@ enum Stage {
     Starting,
     /// Everything is being sent, up to this part of the index.
     Snapshot { part: usize, knowledge: Knowledge, next: u64 },
-    /// All additions before the next have been sent, or wait; with them, everything up to this time.
-    Following { next: u64, as_of: Option<Timestamp> },
+    /// All additions before the cursor have been sent.
+    Following { cursor: Cursor },
 }
 
 impl Watcher {
     async fn next(&mut self) -> FeedMessage {
         loop {
-            let message = match self.stage {
+            let message = match &self.stage {
                 Stage::Starting => self.start().await,
                 Stage::Snapshot { .. } => self.send_snapshot(),
-                Stage::Following { next, .. } => self.follow(next).await,
+                Stage::Following { cursor } => self.follow(cursor.clone()).await,
             };
             if let Some(message) = message {
                 return message;
@@ -211,10 +231,14 @@ impl Watcher {
     /// Notes where additions go on, and what is known, before anything is read from the index: whatever
     /// comes meanwhile is sent twice rather than never.
     async fn start(&mut self) -> Option<FeedMessage> {
-        self.waiting.clear();
-        let next = self.feed.lock().end();
-        match self.feed.knowledge() {
-            Some(knowledge) => self.stage = Stage::Snapshot { part: 0, knowledge, next },
+        let (index, as_of) = (&self.feed.index, self.feed.index.as_of());
+        match as_of.filter(|_| index.is_complete()) {
+            Some(as_of) => {
+                let additions = self.feed.lock();
+                let (revision, next) = (additions.revision(), additions.end());
+                drop(additions);
+                self.stage = Stage::Snapshot { part: 0, knowledge: Knowledge { revision, as_of }, next };
+            }
             None => self.wait().await,
         }
         None
@@ -229,35 +253,35 @@ impl Watcher {
             self.waiting.extend(entries.into_iter().filter(|entry| concerns(entry, &self.realm)));
         }
         let reached = (self.waiting.len() <= CHUNK).then(|| knowledge.clone());
-        if let Some(knowledge) = &reached {
-            self.stage = Stage::Following { next: *next, as_of: Some(knowledge.as_of) };
+        if reached.is_some() {
+            self.stage = Stage::Following { cursor: Cursor { next: *next, has: HashMap::new() } };
         }
-        Some(FeedMessage::Snapshot(self.chunk(), reached))
+        let chunk = self.waiting.drain(..self.waiting.len().min(CHUNK)).collect();
+        Some(FeedMessage::Snapshot(chunk, reached))
     }
 
-    async fn follow(&mut self, next: u64) -> Option<FeedMessage> {
-        if self.waiting.is_empty() {
-            // Both before additions are read: so nothing up to then is missing among those.
-            let knowledge = if self.heartbeat_due { self.feed.knowledge() } else { None };
-            let as_of = self.feed.index.as_of();
-            let Some((additions, end)) = self.feed.lock().from(next) else {
-                self.stage = Stage::Starting;
-                return None;
-            };
-            self.stage = Stage::Following { next: end, as_of };
-            self.waiting.extend(additions.into_iter().filter(|entry| concerns(entry, &self.realm)));
-            if self.waiting.is_empty() {
-                if knowledge.is_some() {
-                    self.heartbeat_due = false;
-                    return knowledge.map(FeedMessage::Heartbeat);
-                }
-                self.wait().await;
-                return None;
-            }
+    async fn follow(&mut self, cursor: Cursor) -> Option<FeedMessage> {
+        // Before additions are read: so nothing up to then is missing among those.
+        let as_of = self.feed.index.as_of();
+        let Some(news) = self.feed.lock().news(cursor) else {
+            self.stage = Stage::Starting;
+            return None;
+        };
+        let News { entries, cursor, revision } = news;
+        self.stage = Stage::Following { cursor };
+        let entries: Vec<_> = entries.into_iter().filter(|entry| concerns(entry, &self.realm)).collect();
+        if !entries.is_empty() {
+            return Some(FeedMessage::Delta(entries, as_of.filter(|_| revision.is_some())));
         }
-        let entries = self.chunk();
-        let Stage::Following { as_of, .. } = self.stage else { return None };
-        Some(FeedMessage::Delta(entries, as_of.filter(|_| self.waiting.is_empty())))
+        let revision = revision?;
+        if self.heartbeat_due
+            && let Some(as_of) = as_of.filter(|_| self.feed.index.is_complete())
+        {
+            self.heartbeat_due = false;
+            return Some(FeedMessage::Heartbeat(Knowledge { revision, as_of }));
+        }
+        self.wait().await;
+        None
     }
 
     async fn wait(&mut self) {
@@ -266,10 +290,6 @@ impl Watcher {
             _ = self.grown.changed() => {}
             _ = self.heartbeat.tick() => self.heartbeat_due = true,
         }
-    }
-
-    fn chunk(&mut self) -> Vec<RevocationEntry> {
-        self.waiting.drain(..self.waiting.len().min(CHUNK)).collect()
     }
 }
 
@@ -406,6 +426,35 @@ mod tests {
             held.read_until(&mut stream, |held| held.snapshots == 1).await;
             assert_eq!(held.entries.len(), 5);
         }
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_is_told_nothing_of_other_realms() {
+        let log = Log::new();
+        let of = |name: &str| RealmName::parse(name).expect("a realm");
+        for (number, name) in [(1, "other"), (2, "web")] {
+            let entry = RevocationEntry { scope: RevocationScope::Realm(of(name), NOON), ..entry(number) };
+            log.tell(&LogUpdate::Entry { position: position(number), entry });
+        }
+        let mut stream = log.watch(&Revision::at(position(0)));
+        let FeedMessage::Delta(entries, _) = stream.next().await.expect("endless") else { panic!("no delta") };
+        let scopes: Vec<_> = entries.into_iter().map(|entry| entry.scope).collect();
+        assert_eq!(scopes, [RevocationScope::Realm(of("web"), NOON)]);
+    }
+
+    #[tokio::test]
+    async fn no_revision_is_ahead_of_what_was_sent() {
+        let mut log = Log::new();
+        log.grow(1);
+        // The index learns of the next entry before the log's followers do.
+        log.feed.index.apply(&LogUpdate::Entry { position: position(2), entry: entry(2) });
+        log.confirm();
+        let mut held = Held::default();
+        let mut stream = log.watch(&Revision::default());
+        held.read_until(&mut stream, |held| held.knowledge.is_some()).await;
+        assert_eq!(held.knowledge.take().map(|known| known.revision), Some(Revision::at(position(1))));
+        held.read_until(&mut stream, |held| held.knowledge.is_some()).await;
+        assert_eq!(held.knowledge.map(|known| known.revision), Some(Revision::at(position(1))));
     }
 
     #[tokio::test]
