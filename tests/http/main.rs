@@ -7,6 +7,7 @@ mod browser_session;
 mod client_libraries;
 mod clients;
 mod discovery;
+mod gateway;
 mod gateways;
 mod introspection;
 mod metrics;
