@@ -23,6 +23,8 @@ const START: Duration = Duration::from_secs(30);
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) authority: TestServer,
+    /// Where the service is reached past the gateway.
+    pub(crate) service: SocketAddr,
     process: Child,
     _directory: TempDir,
 }
@@ -42,7 +44,7 @@ impl Gateway {
         command: impl FnOnce(&Path, &Path) -> Command,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let service_port = listener.local_addr().expect("an address").port();
+        let service_address = listener.local_addr().expect("an address");
         let connections = TcpListenerStream::new(listener).filter_map(|connection| ready(connection.ok()));
         tokio::spawn(serve(connections, service, START, pending()));
         let gateway_port = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("one").port();
@@ -51,7 +53,7 @@ impl Gateway {
         let text = std::fs::read_to_string(root().join(config)).expect("a configuration");
         let text = [
             ("10000", gateway_port),
-            ("9000", service_port),
+            ("9000", service_address.port()),
             ("8080", authority.http().port()),
             ("50051", authority.grpc().port()),
         ]
@@ -62,7 +64,7 @@ impl Gateway {
         let mut command = command(directory.path(), &file);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the gateway can be started");
         let address = SocketAddr::from(([127, 0, 0, 1], gateway_port));
-        let mut gateway = Self { address, authority, process, _directory: directory };
+        let mut gateway = Self { address, authority, service: service_address, process, _directory: directory };
         gateway.wait().await;
         gateway
     }

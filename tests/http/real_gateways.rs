@@ -86,19 +86,24 @@ async fn asks_about_each_request(guarded: &Guarded) {
     assert_eq!(guarded.bearer(&tokens).await, 200);
     guarded.revoke(&tokens).await;
     assert_eq!(guarded.bearer(&tokens).await, 401, "revoked, at once");
-}
 
-#[tokio::test(flavor = "multi_thread")]
-async fn envoy_asks_about_each_request() {
-    let guarded = Guarded::start("deploy/envoy/ext_authz.yaml", envoy).await;
-    asks_about_each_request(&guarded).await;
     let public = guarded.send("GET", "/public/x", &[("X-Auth-Subject", "root")]).await;
     assert_eq!((public.status, public.json().get("x-auth-subject")), (200, None), "nobody names himself");
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn envoy_asks_about_each_request() {
+    asks_about_each_request(&Guarded::start("deploy/envoy/ext_authz.yaml", envoy).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nginx_asks_about_each_request() {
-    asks_about_each_request(&Guarded::start("deploy/nginx/nginx.conf", nginx).await).await;
+    let guarded = Guarded::start("deploy/nginx/nginx.conf", nginx).await;
+    asks_about_each_request(&guarded).await;
+    let own = format!("http://{}", guarded.gateway.address);
+    let log_out = async |headers: &[(&str, &str)]| guarded.send("POST", "/session/logout", headers).await.status;
+    assert_eq!(log_out(&[("Origin", &own)]).await, 204);
+    assert_eq!(log_out(&[("Origin", "https://evil.example"), ("X-Forwarded-Host", "evil.example")]).await, 403);
 }
 
 #[tokio::test(flavor = "multi_thread")]
