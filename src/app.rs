@@ -153,8 +153,8 @@ impl Server {
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
         let calls = CallMeter::new(&mut registry);
-        let (signer, readiness) = (authority.signer(), health.readiness());
-        registry.register_collector(Box::new(Vitals { signer, index, readiness }));
+        let vitals = Vitals { authority: authority.clone(), index, readiness: health.readiness() };
+        registry.register_collector(Box::new(vitals));
         let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
         let edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
