@@ -170,8 +170,8 @@ impl Server {
         let health = Health::starting(reporter).await;
         let (stop, stopped) = watch::channel(false);
         let calls = CallMeter::new(&mut registry);
-        let (signer, readiness) = (authority.signer(), health.readiness());
-        registry.register_collector(Box::new(Vitals { signer, index, readiness }));
+        let vitals = Vitals { authority: authority.clone(), index, readiness: health.readiness() };
+        registry.register_collector(Box::new(vitals));
         let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;

@@ -1,8 +1,11 @@
 //! The use cases of `KeyService`: what an operator sees of a realm's keys, and the steps that can be
 //! hurried or corrected. What follows from time alone happens without anybody asking.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::domain::algorithm::Algorithm;
-use crate::domain::ids::{KeyId, KeyNumber};
+use crate::domain::ids::{KeyId, KeyNumber, RealmName};
 use crate::domain::key_ring::{Key, KeyState};
 use crate::domain::policy::RealmPolicy;
 use crate::domain::revocation::Revision;
@@ -50,7 +53,28 @@ impl KeyView {
     }
 }
 
+/// For how long the key that signs with an algorithm has done so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyAge {
+    /// Whose it is.
+    pub realm: RealmName,
+    /// What it signs with.
+    pub algorithm: Algorithm,
+    /// Since it was activated.
+    pub age: Duration,
+}
+
 impl Authority {
+    /// Each realm's active keys, as known here.
+    pub fn key_ages(&self) -> Vec<KeyAge> {
+        let now = self.now();
+        let of = |realm: Arc<Realm>| {
+            let ages = realm.ring.ages(now);
+            ages.map(|(algorithm, age)| KeyAge { realm: realm.name().clone(), algorithm, age }).collect::<Vec<_>>()
+        };
+        self.realms.all().flat_map(of).collect()
+    }
+
     /// The realm's keys as its record says, newest first.
     pub async fn list_keys(&self, realm: &str) -> Result<Vec<KeyView>, Error> {
         let realm = self.realm(realm)?;

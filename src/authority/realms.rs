@@ -105,6 +105,11 @@ impl Realms {
         self.0.serving.get(name).map(Serving::realm)
     }
 
+    /// Each realm.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<Realm>> {
+        self.0.serving.values().map(Serving::realm)
+    }
+
     /// The realm's key set, as published now and at each change.
     pub(super) fn key_set(&self, name: &RealmName) -> Option<watch::Receiver<Arc<JsonWebKeySet>>> {
         self.0.serving.get(name).map(|serving| serving.jwks.subscribe())

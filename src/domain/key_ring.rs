@@ -132,6 +132,12 @@ impl KeyRing {
         self.active(algorithm, now).or_else(any)
     }
 
+    /// For how long each key that signs at `now` has done so: of an algorithm, one.
+    pub fn ages(&self, now: Timestamp) -> impl Iterator<Item = (Algorithm, Duration)> {
+        let active = self.keys.iter().filter(move |key| self.state(key, now) == KeyState::Active);
+        active.filter_map(move |key| Some((key.algorithm, now.since(key.activates?))))
+    }
+
     /// Whether tokens of this key may be checked with it.
     pub fn is_published(&self, key: &Key, now: Timestamp) -> bool {
         matches!(self.state(key, now), KeyState::Prepared | KeyState::Active | KeyState::Retiring)

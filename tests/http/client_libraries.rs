@@ -36,7 +36,8 @@ async fn pyjwt_verifies_by_the_key_set() {
     }
 }
 
-async fn run(program: &str, arguments: &[&str]) -> String {
+/// What a program printed that went well.
+pub(crate) async fn run(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).env("PYTHONDONTWRITEBYTECODE", "1");
     let ended = tokio::task::spawn_blocking(move || command.output()).await.expect("it ends");

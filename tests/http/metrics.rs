@@ -1,6 +1,13 @@
 //! `/metrics`: what happened is there once, and nothing that clients said.
 
+use std::time::Duration;
+
+use token_authority::domain::algorithm::Algorithm;
+use token_authority::domain::ids::RealmName;
+use token_authority::proto::v1;
+
 use crate::realm::Realm;
+use crate::test_server::TestServer;
 use crate::wire::{get, send};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,4 +57,30 @@ async fn what_happened_is_counted_once_and_nobody_is_named() {
     for absent in ["planted", "PLANTED", tokens.session_id.as_str()] {
         assert!(!answer.body.contains(absent), "{absent} in:\n{}", answer.body);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_age_of_each_active_key_is_there_and_starts_over_with_the_next() {
+    let server = TestServer::start_configured(|config| {
+        let mut web = config.realms[0].clone();
+        web.realm = RealmName::parse("web").expect("a realm");
+        web.algorithm = Algorithm::Es256;
+        web.keys.algorithms = [Algorithm::EdDsa].into();
+        config.realms.push(web);
+    })
+    .await;
+    let ages = async || {
+        let answer = get(server.http(), "/metrics").await;
+        let ages = answer.body.lines().filter_map(|line| line.strip_prefix("signing_key_age_seconds"));
+        let mut ages: Vec<_> = ages.map(str::to_owned).collect();
+        ages.sort_unstable();
+        ages
+    };
+    server.pass(Duration::from_secs(3_600));
+    let web = [r#"{realm="web",algorithm="ES256"} 3600.0"#, r#"{realm="web",algorithm="EdDSA"} 3600.0"#];
+    assert_eq!(ages().await, [r#"{realm="default",algorithm="RS256"} 3600.0"#, web[0], web[1]]);
+
+    let activate = v1::ActivateKeyRequest { immediate: true, ..v1::ActivateKeyRequest::default() };
+    server.keys.clone().activate_key(activate).await.expect("the standby takes over");
+    assert_eq!(ages().await, [r#"{realm="default",algorithm="RS256"} 0.0"#, web[0], web[1]]);
 }
