@@ -7,6 +7,7 @@ mod collector;
 mod crash;
 mod edges;
 mod foreign_clients;
+mod foreign_services;
 mod history;
 mod key_service;
 mod leaks;

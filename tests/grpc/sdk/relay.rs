@@ -47,6 +47,11 @@ impl Feed {
         self.events.send(Ok(v1::WatchRevocationsResponse { event: Some(event) })).expect("the client listens");
     }
 
+    /// Ends the stream with an error.
+    pub(crate) fn fail(self, status: Status) {
+        self.events.send(Err(status)).expect("the client listens");
+    }
+
     /// A whole snapshot.
     pub(crate) fn snapshot(&self, entries: Vec<v1::RevocationEntry>, revision: &str, as_of: Timestamp) {
         self.send(Event::Snapshot(v1::RevocationSnapshot {
