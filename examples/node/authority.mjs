@@ -1,7 +1,6 @@
 // What a service knows of the authority, so that it can check tokens by itself: keys and revocations, followed.
 
 import { setTimeout as sleep } from "node:timers/promises";
-
 import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
 import { createLocalJWKSet } from "jose";
@@ -14,9 +13,6 @@ const api = protoLoader.loadSync("token_authority/v1/token_service.proto", {
 const { TokenService } = grpc.loadPackageDefinition(api).token_authority.v1;
 // A connection that died silently is noticed, and one that was refused is soon tried again.
 const channel = { "grpc.keepalive_time_ms": 10_000, "grpc.max_reconnect_backoff_ms": 2_000 };
-
-// Something was missed or can't be understood.
-class Gap extends Error {}
 
 export class Authority {
   keys = createLocalJWKSet({ keys: [] });
@@ -49,23 +45,25 @@ export class Authority {
   }
 
   async #watchRevocations() {
+    const stream = this.stub.WatchRevocations({ after_revision: this.#revision });
     try {
-      await this.#read(this.stub.WatchRevocations({ after_revision: this.#revision }));
+      await this.#read(stream);
     } catch (error) {
       if (error.code !== grpc.status.UNAVAILABLE) this.#revision = "";
       throw error;
+    } finally {
+      stream.cancel();
     }
   }
 
   async #read(stream) {
-    let complete = this.#revision !== "";
-    let number = 0;
+    let [complete, number] = [this.#revision !== "", 0];
     for await (const message of stream) {
       const event = message[message.event];
-      if (!event) throw new Gap("a message of a later version");
+      if (!event) throw new Error("a message of a later version");
       if (message.event === "snapshot") complete = event.complete;
-      else if (!complete) throw new Gap("a change before the whole snapshot");
-      if (message.event === "delta" && event.sequence_number !== ++number) throw new Gap("a delta is missing");
+      else if (!complete) throw new Error("a change before the whole snapshot");
+      if (message.event === "delta" && event.sequence_number !== ++number) throw new Error("a delta is missing");
       for (const entry of event.entries ?? []) this.#end(entry);
       this.#revision = event.revision || this.#revision;
       // A clock of the authority that is ahead must not make old knowledge look new.
@@ -97,9 +95,7 @@ export class Authority {
     if (route.length === 33) {
       const session = hex(route.subarray(17));
       values.push(["session", session, 0], ["session_epoch", session, epoch]);
-    } else {
-      values.push(["subject_epoch", hex(route.subarray(1)), epoch]);
-    }
+    } else values.push(["subject_epoch", hex(route.subarray(1)), epoch]);
     return values.some(([target, whose, value]) => value < (this.#ended.get(`${target} ${whose}`)?.below ?? 0));
   }
 }
@@ -114,7 +110,7 @@ function reach(entry) {
     case "subject_epoch": return [hex(of.subject_key), of.epoch];
     case "client_cutoff": return [of.client_id, millis(of.cutoff_time) + 1];
     case "realm_cutoff_time": return ["", millis(of) + 1];
-    default: throw new Gap("a target of a later version");
+    default: throw new Error("a target of a later version");
   }
 }
 

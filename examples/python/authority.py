@@ -41,12 +41,15 @@ class Authority:
             self.keys = {key.key_id: key for key in jwt.PyJWKSet.from_json(message.jwks_json).keys}
 
     def watch_revocations(self):
+        stream = self.stub.WatchRevocations(api.WatchRevocationsRequest(after_revision=self.revision))
         try:
-            self.read(self.stub.WatchRevocations(api.WatchRevocationsRequest(after_revision=self.revision)))
+            self.read(stream)
         except (grpc.RpcError, Gap) as error:
             if isinstance(error, Gap) or error.code() != grpc.StatusCode.UNAVAILABLE:
                 self.revision = ""
             raise
+        finally:
+            stream.cancel()
 
     def read(self, stream):
         complete, number = self.revision != "", 0

@@ -124,6 +124,7 @@ async fn they_go_on_where_a_stream_was_cut_and_start_over_after_a_gap() {
         feed.snapshot(Vec::new(), "r1", relay.now());
         feed.delta(1, Vec::new(), "r2", relay.now());
         feed.delta(3, Vec::new(), "r4", relay.now());
+        feed.left().await;
         let feed = relay.feed().await;
         assert_eq!(feed.after_revision, "", "one is missing");
         feed.delta(1, Vec::new(), "r5", relay.now());

@@ -52,6 +52,11 @@ impl Feed {
         self.events.send(Err(status)).expect("the client listens");
     }
 
+    /// Waits until the client has left it.
+    pub(crate) async fn left(self) {
+        timeout(PATIENCE, self.events.closed()).await.expect("the client leaves");
+    }
+
     /// A whole snapshot.
     pub(crate) fn snapshot(&self, entries: Vec<v1::RevocationEntry>, revision: &str, as_of: Timestamp) {
         self.send(Event::Snapshot(v1::RevocationSnapshot {
