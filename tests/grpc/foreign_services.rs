@@ -1,35 +1,30 @@
 //! The example services in other languages, as processes of their own: they check tokens by themselves,
 //! by the keys and revocations that they follow. Each test holds both to the same.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use std::{fs, thread};
+mod service;
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tempfile::{NamedTempFile, TempDir};
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use token_authority::domain::ids::Sid;
 use token_authority::proto::v1;
 use token_authority::proto::v1::key_service_client::KeyServiceClient;
 use token_authority::proto::v1::revocation_entry::Target;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
-use tokio::time::{sleep, timeout};
 use tonic::Status;
 use tonic::transport::Channel;
 
-use crate::edges::{get, get_with};
+use self::service::{LANGUAGES, Service, all_come_to};
+use crate::edges::get;
 use crate::sdk::relay::{Relay, wire};
 use crate::server_process::ServerProcess;
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const ISSUER: &str = "http://authority.test";
-const LANGUAGES: [[&str; 2]; 2] = [
-    [".venv/bin/python", "examples/python/protected_service.py"],
-    [".venv/bin/node", "examples/node/protected_service.mjs"],
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn they_refuse_what_was_revoked_without_asking() {
@@ -95,10 +90,9 @@ async fn they_refuse_all_while_the_authority_is_gone_too_long_and_go_on_when_it_
 #[tokio::test(flavor = "multi_thread")]
 async fn they_go_on_where_a_stream_was_cut_and_start_over_after_a_gap() {
     let relay = Relay::start().await;
-    let address = relay.address.trim_start_matches("http://").parse().expect("an address");
     let issuer = format!("http://{}", relay.server.http());
     for language in LANGUAGES {
-        let service = Service::start(language, address, &issuer, "600");
+        let service = Service::start(language, relay.socket(), &issuer, "600");
         let (token, ended) = (relay.login().await, relay.login().await);
         let session = Sid::parse(&ended.session_id).expect("a sid").session.0.to_vec();
         let expire_time = Some(wire(relay.now() + Duration::from_secs(1_000)));
@@ -130,9 +124,59 @@ async fn they_go_on_where_a_stream_was_cut_and_start_over_after_a_gap() {
         feed.delta(1, Vec::new(), "r5", relay.now());
         let feed = relay.feed().await;
         assert_eq!(feed.after_revision, "", "a change without the snapshot is none");
-        feed.snapshot(vec![v1::RevocationEntry::default()], "r6", relay.now());
+        feed.snapshot(vec![v1::RevocationEntry { target: None, expire_time }], "r6", relay.now());
         assert_eq!(relay.feed().await.after_revision, "", "what can't be read might be anybody's end");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_take_nothing_but_an_access_token_of_the_issuer_that_has_not_expired() {
+    let relay = Relay::start().await;
+    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("a key");
+    let x = URL_SAFE_NO_PAD.encode(key.public_key().as_ref());
+    let jwk = json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k", "x": x });
+    relay.publish(json!({ "keys": [jwk] }).to_string().as_bytes());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let header = json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "k" });
+    let claims = json!({
+        "iss": ISSUER, "aud": "orders", "exp": now + 600, "iat": now, "sub": "ann", "client_id": "app",
+        "jti": URL_SAFE_NO_PAD.encode([0; 43]),
+    });
+
+    for language in LANGUAGES {
+        let service = Service::start(language, relay.socket(), ISSUER, "600");
+        relay.feed().await.snapshot(Vec::new(), "r0", relay.now());
+        service.comes_to(200, &sign(&key, &header, &claims)).await;
+        let wrong = [("typ", json!("JWT")), ("typ", Value::Null), ("kid", json!("other")), ("alg", json!("none"))];
+        for (name, value) in wrong {
+            assert_eq!(service.status(&sign(&key, &with(&header, name, &value), &claims)).await, 401, "{name} {value}");
+        }
+        let wrong = [
+            ("exp", json!(now - 60)),
+            ("iss", json!("http://elsewhere.test")),
+            ("aud", json!(["mail"])),
+            ("cnf", json!({ "jkt": "key" })),
+        ];
+        let missing = ["exp", "iss", "aud", "sub", "jti", "client_id"].map(|name| (name, Value::Null));
+        for (name, value) in wrong.into_iter().chain(missing) {
+            assert_eq!(service.status(&sign(&key, &header, &with(&claims, name, &value))).await, 401, "{name} {value}");
+        }
+    }
+}
+
+/// The members with one of them changed, or gone if it is null.
+fn with(members: &Value, name: &str, value: &Value) -> Value {
+    let mut members = members.clone();
+    let object = members.as_object_mut().expect("an object");
+    object.insert(name.to_owned(), value.clone());
+    object.retain(|_, value| !value.is_null());
+    members
+}
+
+fn sign(key: &Ed25519KeyPair, header: &Value, claims: &Value) -> String {
+    let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(format!("{header}.{claims}").as_bytes()));
+    format!("{header}.{claims}.{signature}")
 }
 
 /// A way in which tokens end, each with an entry of its own kind.
@@ -148,9 +192,10 @@ enum End {
 }
 
 impl End {
-    /// A login that it ends alone, if it can.
+    /// A login that it ends alone, if it can. A client's is of a later epoch by then, for what is
+    /// read of a token beside the epoch.
     fn login(self) -> v1::IssueTokenRequest {
-        let without_session = matches!(self, Self::Token | Self::SubjectEpoch);
+        let without_session = matches!(self, Self::Token | Self::SubjectEpoch | Self::Client);
         v1::IssueTokenRequest { without_session, ..orders("ann", "app") }
     }
 }
@@ -222,71 +267,6 @@ impl Authority {
 
 fn key_id(token: &str) -> String {
     let header = token.split('.').next().and_then(|header| URL_SAFE_NO_PAD.decode(header).ok()).expect("a header");
-    let header: serde_json::Value = serde_json::from_slice(&header).expect("JSON");
+    let header: Value = serde_json::from_slice(&header).expect("JSON");
     header["kid"].as_str().expect("a kid").to_owned()
-}
-
-/// An example that runs, until it is dropped.
-struct Service {
-    child: Child,
-    address: SocketAddr,
-    stderr: NamedTempFile,
-}
-
-impl Service {
-    fn start([program, script]: [&str; 2], authority: SocketAddr, issuer: &str, max_staleness: &str) -> Self {
-        let stderr = NamedTempFile::new().expect("a file");
-        let mut child = Command::new(program)
-            .args([script, "--authority", &authority.to_string(), "--issuer", issuer, "--audience", "orders"])
-            .args(["--port", "0", "--max-staleness", max_staleness])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdout(Stdio::piped())
-            .stderr(stderr.reopen().expect("the file"))
-            .spawn()
-            .unwrap_or_else(|error| panic!("{program}: {error}: run `make test`, which installs it"));
-        let mut line = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
-        stdout.read_line(&mut line).expect("text");
-        let address = line.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
-        let complaint = || fs::read_to_string(stderr.path()).unwrap_or_default();
-        let address = address.unwrap_or_else(|| panic!("{script} did not start: {line}\n{}", complaint()));
-        Self { child, address, stderr }
-    }
-
-    /// What a request with the token is answered.
-    async fn status(&self, token: &str) -> u16 {
-        let header = format!("Authorization: Bearer {token}\r\n");
-        let (head, _) = get_with(self.address, "/orders", &header).await;
-        head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
-    }
-
-    async fn comes_to(&self, status: u16, token: &str) {
-        let mut seen = 0;
-        let come = timeout(PATIENCE, async {
-            while seen != status {
-                sleep(Duration::from_millis(10)).await;
-                seen = self.status(token).await;
-            }
-        });
-        assert!(come.await.is_ok(), "{seen} in place of {status}");
-    }
-}
-
-impl Drop for Service {
-    #[allow(clippy::print_stderr, reason = "a failed test is understood from the service's side too")]
-    fn drop(&mut self) {
-        // Both fail if the process has ended already, which is what they are for.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        if thread::panicking() {
-            eprintln!("--- {:?}\n{}", self.address, fs::read_to_string(self.stderr.path()).unwrap_or_default());
-        }
-    }
-}
-
-async fn all_come_to(status: u16, services: &[Service], token: &str) {
-    for service in services {
-        service.comes_to(status, token).await;
-    }
 }

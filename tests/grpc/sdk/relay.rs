@@ -2,6 +2,7 @@
 //! Its key sets and revocations are the test's to send.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -131,6 +132,11 @@ impl Relay {
     pub(crate) fn verifier(&self) -> VerifierBuilder {
         let issuer = format!("http://{}", self.server.http());
         Verifier::builder(self.channel.clone(), &issuer, "orders").clock(self.clock())
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.address.trim_start_matches("http://").parse().expect("an address")
     }
 
     pub(crate) fn clock(&self) -> Arc<TurnableClock> {
