@@ -11,11 +11,11 @@ use tonic_health::pb::health_client::HealthClient;
 
 use crate::test_server::TestServer;
 
-async fn get(address: SocketAddr, path: &str) -> (String, String) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (String, String) {
     get_with(address, path, "").await
 }
 
-async fn get_with(address: SocketAddr, path: &str, header: &str) -> (String, String) {
+pub(crate) async fn get_with(address: SocketAddr, path: &str, header: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{header}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("writes");

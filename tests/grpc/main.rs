@@ -8,6 +8,7 @@ mod collector;
 mod crash;
 mod edges;
 mod foreign_clients;
+mod foreign_services;
 mod history;
 mod key_service;
 mod leaks;

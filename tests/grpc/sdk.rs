@@ -5,7 +5,7 @@ mod attach;
 mod channel;
 mod greeter;
 mod protected;
-mod relay;
+pub(crate) mod relay;
 mod revocations;
 mod token_source;
 mod verifier;

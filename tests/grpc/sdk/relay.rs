@@ -2,6 +2,7 @@
 //! Its key sets and revocations are the test's to send.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -45,6 +46,16 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn send(&self, event: Event) {
         self.events.send(Ok(v1::WatchRevocationsResponse { event: Some(event) })).expect("the client listens");
+    }
+
+    /// Ends the stream with an error.
+    pub(crate) fn fail(self, status: Status) {
+        self.events.send(Err(status)).expect("the client listens");
+    }
+
+    /// Waits until the client has left it.
+    pub(crate) async fn left(self) {
+        timeout(PATIENCE, self.events.closed()).await.expect("the client leaves");
     }
 
     /// A whole snapshot.
@@ -121,6 +132,11 @@ impl Relay {
     pub(crate) fn verifier(&self) -> VerifierBuilder {
         let issuer = format!("http://{}", self.server.http());
         Verifier::builder(self.channel.clone(), &issuer, "orders").clock(self.clock())
+    }
+
+    /// Where it listens.
+    pub(crate) fn socket(&self) -> SocketAddr {
+        self.address.trim_start_matches("http://").parse().expect("an address")
     }
 
     pub(crate) fn clock(&self) -> Arc<TurnableClock> {
