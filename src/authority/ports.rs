@@ -86,6 +86,15 @@ impl RecordKey {
         Some(Owner { realm: self.realm.clone()?, subject })
     }
 
+    /// The record that entries of the revocation log with this owner were committed with.
+    pub fn owned_by(owner: &Owner) -> Self {
+        let realm = owner.realm.clone();
+        match owner.subject {
+            Some(subject) => Self::subject(realm, subject),
+            None => Self::realm(realm),
+        }
+    }
+
     /// The key as bytes: kind, id, realm. Unambiguous, since kind and id have fixed lengths.
     pub fn to_bytes(&self) -> Vec<u8> {
         let realm = self.realm.as_ref().map_or("", RealmName::as_str);

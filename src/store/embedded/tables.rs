@@ -9,7 +9,7 @@ use redb::{
 };
 
 use crate::authority::ports::{RecordKey, StoreError, Stored, Version};
-use crate::domain::revocation::{Position, RevocationEntry};
+use crate::domain::revocation::Position;
 use crate::domain::time::Timestamp;
 use crate::store::log_entry::LogEntry;
 use crate::store::scan::Row;
@@ -132,17 +132,14 @@ pub(super) fn read_head(database: &Database) -> Result<Head, StoreError> {
 }
 
 /// The log's entries from a number on, with the head that they reach up to.
-pub(super) fn read_log(
-    database: &Database,
-    numbers: RangeFrom<u64>,
-) -> Result<(Head, Vec<RevocationEntry>), StoreError> {
+pub(super) fn read_log(database: &Database, numbers: RangeFrom<u64>) -> Result<(Head, Vec<LogEntry>), StoreError> {
     let transaction = database.begin_read().map_err(EngineError::from)?;
     let log = transaction.open_table(LOG).map_err(EngineError::from)?;
     let mut entries = Vec::new();
     let whole = numbers.start == 0;
     for row in log.range(numbers).map_err(EngineError::from)? {
         let (number, bytes) = row.map_err(EngineError::from)?;
-        entries.push(decode_entry(number.value(), bytes.value())?.entry);
+        entries.push(decode_entry(number.value(), bytes.value())?);
     }
     // The engine does not check its pages when it reads: a branch that damage made unreachable must
     // not pass for entries that never were.
