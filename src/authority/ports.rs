@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 pub use crate::clock::{Clock, ClockJumped};
 use crate::domain::ids::{RealmName, SubjectKey};
@@ -129,7 +130,7 @@ pub struct Version(pub [u8; 16]);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// What was committed.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// By which commit.
     pub version: Version,
 }
@@ -151,7 +152,7 @@ pub struct Commit {
     /// Its version as read, `None` for a record that is not there.
     pub expected: Option<Version>,
     /// Its new content.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// When the store may drop it: garbage collection only, validity never depends on it. `None`: never.
     pub expires: Option<Timestamp>,
     /// Appended to the revocation log in the same step.

@@ -14,6 +14,7 @@ use futures::future::{join, ready};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use zeroize::Zeroizing;
 
 use super::key_encryption_key::KeyEncryptionKey;
 use super::scan::{Row, Scan};
@@ -102,7 +103,7 @@ pub async fn copy(from: &Side, to: &Side, clock: &dyn Clock, entropy: &dyn Entro
         entries: HashSet::new(),
         unwritten: HashMap::new(),
     };
-    copy.mark(vault::UNFINISHED.to_vec(), Vec::new()).await?;
+    copy.mark(vault::UNFINISHED.to_vec().into(), Vec::new()).await?;
     let mut passes = 1;
     while copy.pass(passes).await? == Found::Changes {
         passes += 1;
@@ -112,7 +113,7 @@ pub async fn copy(from: &Side, to: &Side, clock: &dyn Clock, entropy: &dyn Entro
     }
     // Read again: the key-encryption key may have been replaced meanwhile.
     let vault = from.store.load(&RecordKey::VAULT).await.map_err(CopyError::Source)?.ok_or(CopyError::Absent)?;
-    copy.mark(vault::resealed(&vault, &from.key, &to.key, entropy)?, Vec::new()).await?;
+    copy.mark(vault::resealed(&vault, &from.key, &to.key, entropy)?.into(), Vec::new()).await?;
     let of = |kind| copy.versions.keys().filter(|key| key.kind() == kind).count();
     let (realms, subjects) = (of(RecordKind::Realm), of(RecordKind::Subject));
     Ok(Copied { realms, subjects, revocations: copy.entries.len(), passes })
@@ -177,7 +178,7 @@ impl Copy<'_> {
         // What nobody owns, or whose owner has expired or was copied by an earlier pass already.
         let ownerless: Vec<_> = self.unwritten.drain().flat_map(|(_, entries)| entries).collect();
         for step in ownerless.chunks(ENTRIES_A_STEP) {
-            self.mark(vault::UNFINISHED.to_vec(), step.to_vec()).await?;
+            self.mark(vault::UNFINISHED.to_vec().into(), step.to_vec()).await?;
         }
         Ok(found)
     }
@@ -211,7 +212,7 @@ impl Copy<'_> {
     }
 
     /// Writes to the place of the vault.
-    async fn mark(&mut self, bytes: Vec<u8>, revocations: Vec<RevocationEntry>) -> Result<(), CopyError> {
+    async fn mark(&mut self, bytes: Zeroizing<Vec<u8>>, revocations: Vec<RevocationEntry>) -> Result<(), CopyError> {
         let mut id = [0; 16];
         self.entropy.fill(&mut id);
         let (id, expected) = (Version(id), self.mark);

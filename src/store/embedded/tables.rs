@@ -101,7 +101,7 @@ pub(super) fn read_record(database: &Database, key: &[u8], now: Timestamp) -> Re
     let records = transaction.open_table(RECORDS).map_err(EngineError::from)?;
     let Some(row) = records.get(key).map_err(EngineError::from)? else { return Ok(None) };
     let row = RecordRow::decode(row.value())?;
-    Ok(row.is_alive(now).then(|| Stored { bytes: row.content.to_vec(), version: row.version }))
+    Ok(row.is_alive(now).then(|| Stored { bytes: row.content.to_vec().into(), version: row.version }))
 }
 
 /// Hands out every record that has not expired, all of one moment, for as long as they are wanted.
@@ -118,7 +118,7 @@ pub(super) fn read_records(
         let key =
             RecordKey::from_bytes(key.value()).ok_or_else(|| StoreError::Corrupt("the key of a record".into()))?;
         let expires = (row.expiry != NEVER).then(|| Timestamp::from_millis(row.expiry));
-        let stored = Stored { bytes: row.content.to_vec(), version: row.version };
+        let stored = Stored { bytes: row.content.to_vec().into(), version: row.version };
         if row.is_alive(now) && !wanted(Row { key, stored, expires }) {
             break;
         }

@@ -137,7 +137,7 @@ pub(super) fn decode_expiring(bytes: &[u8], now: Timestamp) -> Result<Option<(St
     let (version, expiry, content) = parts.ok_or_else(|| damaged("a record is shorter than its head"))?;
     let expires = (expiry != 0).then(|| Timestamp::from_millis(i64::try_from(expiry).unwrap_or(i64::MAX)));
     let alive = expires.is_none_or(|at| at > now);
-    Ok(alive.then(|| (Stored { bytes: content.to_vec(), version }, expires)))
+    Ok(alive.then(|| (Stored { bytes: content.to_vec().into(), version }, expires)))
 }
 
 /// An entry's bytes as sent: its number is not known yet, so its checksum covers the tag instead,
