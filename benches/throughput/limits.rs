@@ -161,7 +161,7 @@ fn record() -> Result<Commit, Failure> {
         id: Version(random()),
         key: RecordKey::subject(RealmName::parse("bench")?, SubjectKey(random())),
         expected: None,
-        bytes: vec![0; RECORD_BYTES],
+        bytes: vec![0; RECORD_BYTES].into(),
         expires: None,
         revocations: Vec::new(),
     })

@@ -106,7 +106,7 @@ impl Authority {
             id: Version(id),
             key: RecordKey::client_assertion(realm.policy.realm.clone(), assertion.id()),
             expected: None,
-            bytes: Vec::new(),
+            bytes: Zeroizing::default(),
             expires: Some(assertion.expires() + ENTRY_SLACK),
             revocations: Vec::new(),
         };

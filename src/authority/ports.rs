@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 pub use crate::clock::{Clock, ClockJumped};
 use crate::domain::ids::{RealmName, SubjectKey};
@@ -86,6 +87,15 @@ impl RecordKey {
         Some(Owner { realm: self.realm.clone()?, subject })
     }
 
+    /// The record that entries of the revocation log with this owner were committed with.
+    pub fn owned_by(owner: &Owner) -> Self {
+        let realm = owner.realm.clone();
+        match owner.subject {
+            Some(subject) => Self::subject(realm, subject),
+            None => Self::realm(realm),
+        }
+    }
+
     /// The key as bytes: kind, id, realm. Unambiguous, since kind and id have fixed lengths.
     pub fn to_bytes(&self) -> Vec<u8> {
         let realm = self.realm.as_ref().map_or("", RealmName::as_str);
@@ -105,6 +115,7 @@ impl RecordKey {
             0 => Self::VAULT,
             1 => Self::realm(realm?),
             2 => Self::subject(realm?, SubjectKey(*id)),
+            3 => Self::client_assertion(realm?, *id),
             _ => return None,
         };
         (key.to_bytes() == bytes).then_some(key)
@@ -120,7 +131,7 @@ pub struct Version(pub [u8; 16]);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// What was committed.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// By which commit.
     pub version: Version,
 }
@@ -142,7 +153,7 @@ pub struct Commit {
     /// Its version as read, `None` for a record that is not there.
     pub expected: Option<Version>,
     /// Its new content.
-    pub bytes: Vec<u8>,
+    pub bytes: Zeroizing<Vec<u8>>,
     /// When the store may drop it: garbage collection only, validity never depends on it. `None`: never.
     pub expires: Option<Timestamp>,
     /// Appended to the revocation log in the same step.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use zeroize::Zeroizing;
 
 use crate::domain::algorithm::Algorithm;
 use crate::domain::ids::KeyNumber;
@@ -83,7 +84,7 @@ pub(super) async fn change<A>(
         let Step { answer, ends } = decide(&mut record, now)?;
         record.forget_removed();
         let made = spares.complete(&mut record).await?;
-        let bytes = record.encode();
+        let bytes = Zeroizing::new(record.encode());
         let revocations: Vec<_> = ends.and_then(|number| entry(&record, number)).into_iter().collect();
 
         let unchanged = stored.as_ref().filter(|stored| stored.bytes == bytes && revocations.is_empty());

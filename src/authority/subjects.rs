@@ -157,7 +157,7 @@ impl Inner {
                 id: self.version(),
                 key: key.clone(),
                 expected,
-                bytes: persisted::encode(&record),
+                bytes: persisted::encode(&record).into(),
                 expires: Some(record.expires()),
                 revocations,
             };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::time::Timestamp;
 
@@ -93,7 +94,11 @@ name!(
 
 /// Who a token speaks for (`sub`). Personal data: no `Display`, redacted in `Debug`.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Subject(Arc<str>);
+pub struct Subject(Arc<Wiped>);
+
+/// A text that is cleared when the last who shares it drops it.
+#[derive(PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
+struct Wiped(Box<str>);
 
 impl Subject {
     /// Parses a subject: 1 to 255 bytes without control characters.
@@ -101,12 +106,12 @@ impl Subject {
         if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
             return Err(InvalidName { what: "subject", problem: "must be 1 to 255 bytes without control characters" });
         }
-        Ok(Self(text.into()))
+        Ok(Self(Arc::new(Wiped(text.into()))))
     }
 
     /// The subject as text, for tokens and answers only.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.0.0
     }
 }
 
@@ -287,6 +292,13 @@ mod tests {
     fn a_subject_does_not_print_itself() {
         let subject = Subject::parse("+491701234567").expect("a subject");
         assert!(!format!("{subject:?}").contains("49170"));
+    }
+
+    /// Held by the compiler.
+    #[test]
+    fn a_subject_is_cleared_with_its_last_copy() {
+        fn cleared<T: ZeroizeOnDrop>(_: &T) {}
+        cleared(&*Subject::parse("+491701234567").expect("a subject").0);
     }
 
     proptest! {

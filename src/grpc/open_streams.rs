@@ -48,6 +48,7 @@ impl OpenStreams {
 #[cfg(test)]
 mod tests {
     use tonic::Code;
+    use tonic_types::StatusExt as _;
 
     use super::*;
 
@@ -63,7 +64,11 @@ mod tests {
         let mut second = streams.open(endless()).expect("the place is free again");
         assert!(second.next().await.expect("goes on").is_ok());
         stop.send_replace(true);
-        assert_eq!(second.next().await.expect("a last word").expect_err("ended").code(), Code::Unavailable);
+        let last = second.next().await.expect("a last word").expect_err("ended");
+        assert_eq!(last.code(), Code::Unavailable);
+        let details = last.get_error_details();
+        assert_eq!(details.error_info().map(|info| info.reason.as_str()), Some("STOPPING"));
+        assert!(details.retry_info().is_some());
         assert!(second.next().await.is_none());
     }
 }

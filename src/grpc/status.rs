@@ -84,7 +84,7 @@ fn code(reason: ErrorReason) -> Code {
         R::SessionLimitReached | R::RateLimited | R::Overloaded => Code::ResourceExhausted,
         R::RequestTooLarge => Code::OutOfRange,
         R::DeadlineExceeded => Code::DeadlineExceeded,
-        R::StoreUnavailable | R::OutcomeUnknown => Code::Unavailable,
+        R::StoreUnavailable | R::OutcomeUnknown | R::Stopping => Code::Unavailable,
         R::NoSigningKey | R::KeyStateConflict => Code::FailedPrecondition,
         R::Unsupported => Code::Unimplemented,
         R::Unspecified | R::Internal => Code::Internal,
@@ -150,7 +150,7 @@ pub(super) fn overloaded() -> Status {
 
 /// The end of a stream that would go on, were the server not to stop: another one goes on.
 pub(super) fn stopping() -> Status {
-    answer(ErrorReason::StoreUnavailable, "the server stops: call again", retry_soon())
+    answer(ErrorReason::Stopping, "the server stops: call again", retry_soon())
 }
 
 /// A call that this version describes but does not serve.

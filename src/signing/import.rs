@@ -127,6 +127,7 @@ fn rejected<E>(_: E) -> ImportError {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
     use rsa::pkcs8::{LineEnding, PrivateKeyInfo};
     use serde_json::json;
 
@@ -206,5 +207,28 @@ mod tests {
         assert_eq!(private_key(Algorithm::Hs256, &of(Algorithm::Rs256)), Err(ImportError::Form));
         let short = json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode([7; 31]) }).to_string();
         assert_eq!(private_key(Algorithm::Hs256, &short), Err(ImportError::Key(InvalidKey::WrongSize)));
+    }
+
+    /// RSA of 1024 bits (PKCS#1), used nowhere else.
+    const SHORT_RSA: &str = "\
+        MIICXQIBAAKBgQDQrV0JXXpGDJFMEkPl5mtFHPZvp6uSVs6Bicl47qD/iIK1JZbgw+Ij4cL5RzhkeUjEiF8oLvLbMNlkMz4QApBD\
+        Mi6h+LlnpBxhNz4WhLuYWEK3KRYeWnmsae8kOg30dxieuUOuiJFgXMbc7xvz3wJp/r/rFZskIVT7RRZRUNm9iQIDAQABAoGAdxEU\
+        Ls3JgMKW/QLG/xyURGEcM+VFvkANoFgQPxJZhrRLcDS8fA8Ir1SXvUhn4txZKtptAS6Yn3yl7chXNydfTA9DKfryyF2pgyVs9Olj\
+        lxQmHJVLSi97RAD3EewH2SD+IMckUWZtC0EDkaLmpekK+UeTq0T+li7A/xg6HNTa5qECQQD8a0To4GXFTNa/1VTwV2E5TI/e5gHO\
+        Mnq9qz6AOL5PMWAod7CTni7mokCO+VwdYsZmDiLw6fVwQHLU5cBMtUMVAkEA06M7xpqQCB7TcEZjCKWo+NWyxk6e9ZZZ6YecsuD+\
+        EUoFM3NjG8cNYfEOTcIq/SoJM4f86Gu28hh6MK2DQ0O9pQJAUkPnlnoj0PSk/KpbX2UrA5CnRv7xUbFz/ULFQOa9Z3PxId84RjQE\
+        lxgEMFSmp9EcVgB/dMLbQfVPN4GVdaqRrQJBAKeHYXwXQciLzkfkD+T6bcV8NCYyejZhrA7mYK5g1/2LoI5X2q5UZU2Qagg3mZwJ\
+        uHroPNUm3wzJP4Bk+bE3YFkCQQDQFOAWcgp7B4Wku72Z/qh+652fEXWBSZrXcUK7u01o0S3KSElPFAbdcGfcokp+Uxw66+GX2ovL\
+        elaxndbpHz8R";
+
+    #[test]
+    fn an_rsa_key_below_2048_bits_is_refused_in_each_form() {
+        let pkcs1 = STANDARD.decode(SHORT_RSA).expect("base64");
+        let pkcs8 = PrivateKeyInfo::new(rsa::pkcs1::ALGORITHM_ID, &pkcs1).to_der().expect("DER");
+        for algorithm in [Algorithm::Rs256, Algorithm::Ps256] {
+            for text in [pem("RSA PRIVATE KEY", &pkcs1), pem("PRIVATE KEY", &pkcs8)] {
+                assert!(matches!(private_key(algorithm, &text), Err(ImportError::Key(_))), "{algorithm}: {text}");
+            }
+        }
     }
 }

@@ -14,12 +14,13 @@ use futures::future::{join, ready};
 use futures::stream::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use zeroize::Zeroizing;
 
 use super::key_encryption_key::KeyEncryptionKey;
 use super::scan::{Row, Scan};
 use super::sealing;
 use super::vault::{self, Keyring, VaultError};
-use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, RecordKind, StoreError, Version};
+use crate::authority::ports::{Clock, Commit, Entropy, Outcome, RecordKey, RecordKind, StoreError, Version};
 use crate::domain::revocation::RevocationEntry;
 
 /// Between two of these that read the same, nothing changed: what was copied is what the source held
@@ -27,7 +28,7 @@ use crate::domain::revocation::RevocationEntry;
 const MOST_PASSES: u32 = 5;
 /// Commits under way at a time: a full batch of the embedded store, a busy pipeline of Redis.
 const CONCURRENCY: usize = 256;
-/// How many revocations go in one step.
+/// How many revocations go in one step with no record of their own.
 const ENTRIES_A_STEP: usize = 256;
 /// How often a commit is sent that may or may not have been written, and how long after the last time.
 const ATTEMPTS: u32 = 10;
@@ -91,9 +92,18 @@ pub async fn copy(from: &Side, to: &Side, clock: &dyn Clock, entropy: &dyn Entro
     if !is_empty(&*to.store).await.map_err(CopyError::Destination)? {
         return Err(CopyError::NotEmpty);
     }
-    let mut copy =
-        Copy { from, to, clock, entropy, keyring, mark: None, versions: HashMap::new(), entries: HashSet::new() };
-    copy.mark(vault::UNFINISHED.to_vec(), Vec::new()).await?;
+    let mut copy = Copy {
+        from,
+        to,
+        clock,
+        entropy,
+        keyring,
+        mark: None,
+        versions: HashMap::new(),
+        entries: HashSet::new(),
+        unwritten: HashMap::new(),
+    };
+    copy.mark(vault::UNFINISHED.to_vec().into(), Vec::new()).await?;
     let mut passes = 1;
     while copy.pass(passes).await? == Found::Changes {
         passes += 1;
@@ -103,7 +113,7 @@ pub async fn copy(from: &Side, to: &Side, clock: &dyn Clock, entropy: &dyn Entro
     }
     // Read again: the key-encryption key may have been replaced meanwhile.
     let vault = from.store.load(&RecordKey::VAULT).await.map_err(CopyError::Source)?.ok_or(CopyError::Absent)?;
-    copy.mark(vault::resealed(&vault, &from.key, &to.key, entropy)?, Vec::new()).await?;
+    copy.mark(vault::resealed(&vault, &from.key, &to.key, entropy)?.into(), Vec::new()).await?;
     let of = |kind| copy.versions.keys().filter(|key| key.kind() == kind).count();
     let (realms, subjects) = (of(RecordKind::Realm), of(RecordKind::Subject));
     Ok(Copied { realms, subjects, revocations: copy.entries.len(), passes })
@@ -114,27 +124,7 @@ async fn is_empty(store: &dyn Scan) -> Result<bool, StoreError> {
     // The receiver goes with the first row, and with it the scan.
     let (scanned, found) = join(store.scan(rows), async move { found.recv().await.is_some() }).await;
     scanned?;
-    Ok(!found && entries(store).await?.is_empty())
-}
-
-/// The whole log, expired entries among it.
-async fn entries(store: &dyn Scan) -> Result<Vec<RevocationEntry>, StoreError> {
-    let mut updates = store.follow().await?;
-    let mut unread: HashSet<u16> = (0..store.partitions()).collect();
-    let mut all = Vec::new();
-    while !unread.is_empty() {
-        match updates.recv().await {
-            Some(LogUpdate::Snapshot { head, entries }) => {
-                unread.remove(&head.partition);
-                all.extend(entries);
-            }
-            Some(LogUpdate::Entry { entry, .. }) => all.push(entry),
-            Some(LogUpdate::Lost { entries }) => all.extend(entries.into_iter().map(|(_, entry)| entry)),
-            Some(LogUpdate::Confirmed { .. }) => {}
-            None => return Err(StoreError::Unavailable("the revocation log ended".into())),
-        }
-    }
-    Ok(all)
+    Ok(!found && store.entries().await?.is_empty())
 }
 
 /// A copy under way.
@@ -149,6 +139,8 @@ struct Copy<'a> {
     /// What the destination has, and since which pass.
     versions: HashMap<RecordKey, (Version, u32)>,
     entries: HashSet<RevocationEntry>,
+    /// Of those, the ones that wait for the record that they belong to.
+    unwritten: HashMap<RecordKey, Vec<RevocationEntry>>,
 }
 
 /// What a pass came upon.
@@ -162,15 +154,13 @@ impl Copy<'_> {
     /// Reads the source once, and writes what the destination does not have yet.
     async fn pass(&mut self, pass: u32) -> Result<Found, CopyError> {
         let now = self.clock.now();
-        let all = entries(&*self.from.store).await.map_err(CopyError::Source)?;
-        let matters = |entry: &RevocationEntry| entry.until > now;
-        let new: Vec<_> = all.into_iter().filter(matters).filter(|entry| self.entries.insert(entry.clone())).collect();
-        let mut found = if new.is_empty() { Found::Nothing } else { Found::Changes };
-
-        // Not with records: an entry belongs to the record that it is committed with, and is put back with that
-        // after a failover. Which one these belonged to is not told; the vault's belong to nobody.
-        for step in new.chunks(ENTRIES_A_STEP) {
-            self.mark(vault::UNFINISHED.to_vec(), step.to_vec()).await?;
+        let mut found = Found::Nothing;
+        for (owner, entry) in self.from.store.entries().await.map_err(CopyError::Source)? {
+            if entry.until > now && self.entries.insert(entry.clone()) {
+                let key = owner.as_ref().map_or(RecordKey::VAULT, RecordKey::owned_by);
+                self.unwritten.entry(key).or_default().push(entry);
+                found = Found::Changes;
+            }
         }
         let (from, to) = (&*self.from.store, &*self.to.store);
         let (rows, received) = mpsc::channel(CONCURRENCY);
@@ -185,6 +175,11 @@ impl Copy<'_> {
             found = Found::Changes;
         }
         scanned.map_err(CopyError::Source)?;
+        // What nobody owns, or whose owner has expired or was copied by an earlier pass already.
+        let ownerless: Vec<_> = self.unwritten.drain().flat_map(|(_, entries)| entries).collect();
+        for step in ownerless.chunks(ENTRIES_A_STEP) {
+            self.mark(vault::UNFINISHED.to_vec().into(), step.to_vec()).await?;
+        }
         Ok(found)
     }
 
@@ -210,11 +205,14 @@ impl Copy<'_> {
         };
         sealing::unseal(&self.keyring, &key, stored.clone()).map_err(CopyError::Source)?;
         let (id, bytes) = (stored.version, stored.bytes);
-        Ok(Some(Commit { id, key, expected, bytes, expires, revocations: Vec::new() }))
+        // With their record, as they were: they stand in its partition and name it, so that they are put back after
+        // a failover.
+        let revocations = self.unwritten.remove(&key).unwrap_or_default();
+        Ok(Some(Commit { id, key, expected, bytes, expires, revocations }))
     }
 
     /// Writes to the place of the vault.
-    async fn mark(&mut self, bytes: Vec<u8>, revocations: Vec<RevocationEntry>) -> Result<(), CopyError> {
+    async fn mark(&mut self, bytes: Zeroizing<Vec<u8>>, revocations: Vec<RevocationEntry>) -> Result<(), CopyError> {
         let mut id = [0; 16];
         self.entropy.fill(&mut id);
         let (id, expected) = (Version(id), self.mark);

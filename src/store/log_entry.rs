@@ -23,7 +23,7 @@ pub struct LogEntry {
     pub previous_number: u64,
     /// The tag of the entry before; 0 at the start of the log.
     pub previous_tag: u32,
-    /// Whose record it was committed with; `None` in a log that never goes back.
+    /// Whose record it was committed with; `None` if that was gone when its store was copied.
     pub owner: Option<Owner>,
     /// What it ends, and until when it matters.
     pub entry: RevocationEntry,

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use crate::authority::ports::{RecordKey, Store, StoreError, Stored};
+use crate::domain::revocation::{Owner, RevocationEntry};
 use crate::domain::time::Timestamp;
 
 /// A record as it is kept, with its place and its end.
@@ -24,6 +25,9 @@ pub trait Scan: Store {
     /// Sends every record that has not expired; stops early if nobody receives any more. One that
     /// is there throughout is sent, and maybe twice; whether one that comes meanwhile is, is open.
     async fn scan(&self, rows: mpsc::Sender<Row>) -> Result<(), StoreError>;
+
+    /// The whole revocation log, expired entries among it, each with whose record it was committed with.
+    async fn entries(&self) -> Result<Vec<(Option<Owner>, RevocationEntry)>, StoreError>;
 
     /// What the store says of itself, for people.
     async fn condition(&self) -> Result<Condition, StoreError>;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
 use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use super::key_encryption_key::KeyEncryptionKey;
 use super::vault::{Keyring, VaultError};
@@ -39,11 +40,12 @@ impl SealedStore {
         Ok(Self { inner: store, keyring })
     }
 
-    fn seal(&self, key: &RecordKey, version: Version, plain: &[u8]) -> Option<Vec<u8>> {
+    fn seal(&self, key: &RecordKey, version: Version, plain: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let key = key.to_bytes();
         let data_key = self.keyring.current();
         let cipher = self.keyring.record_key(data_key, &key)?;
-        let mut sealed = Vec::with_capacity(HEAD_BYTES + plain.len() + 16);
+        // Room for all: it holds the plaintext for a moment, which a larger buffer would leave behind.
+        let mut sealed = Zeroizing::new(Vec::with_capacity(HEAD_BYTES + plain.len() + 16));
         sealed.push(FORMAT);
         sealed.extend_from_slice(&data_key.to_be_bytes());
         let associated = associated(&sealed, &key, version);

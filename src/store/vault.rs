@@ -245,7 +245,7 @@ async fn write(
 ) -> Result<bool, VaultError> {
     let mut id = [0; 16];
     entropy.fill(&mut id);
-    let (id, bytes) = (Version(id), encode(vault));
+    let (id, bytes) = (Version(id), encode(vault).into());
     let commit = Commit { id, key: RecordKey::VAULT, expected, bytes, expires: None, revocations: Vec::new() };
     Ok(matches!(store.commit(&commit).await?, Outcome::Committed(_)))
 }
@@ -258,7 +258,9 @@ fn seal(
 ) -> Result<SealedDataKey, VaultError> {
     let mut nonce = [0; NONCE_LEN];
     entropy.fill(&mut nonce);
-    let mut sealed = key.to_vec();
+    // Room for the tag: a buffer that grows would leave the key behind.
+    let mut sealed = Vec::with_capacity(KEY_BYTES + AES_256_GCM.tag_len());
+    sealed.extend_from_slice(key);
     cipher(kek)?
         .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), associated(id, kek.id()), &mut sealed)
         .map_err(|_| VaultError::Damaged("its key can't be sealed"))?;

@@ -40,13 +40,15 @@ impl ServerProcess {
     /// Starts a server on the store in `directory`, which outlives it: to start again on the same.
     pub(crate) fn start_in(directory: &Path, arguments: &[&str]) -> Self {
         Self::spawn(&mut Self::command(directory, arguments), directory)
-            .unwrap_or_else(|stderr| panic!("the server did not start; its standard error:\n{stderr}"))
+            .unwrap_or_else(|(_, stderr)| panic!("the server did not start; its standard error:\n{stderr}"))
     }
 
     /// Starts a server that must refuse to start; returns how it exited and what it wrote.
     pub(crate) fn fails_to_start(directory: &Path, arguments: &[&str]) -> (ExitStatus, String) {
-        let output = Self::command(directory, arguments).output().expect("the binary runs");
-        (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+        match Self::spawn(&mut Self::command(directory, arguments), directory) {
+            Ok(_) => panic!("the server started"),
+            Err(refused) => refused,
+        }
     }
 
     /// Where gRPC is served.
@@ -126,7 +128,8 @@ impl ServerProcess {
         command
     }
 
-    fn spawn(command: &mut Command, directory: &Path) -> Result<Self, String> {
+    /// How it ended and what it wrote, if it does not serve within the deadline; killed if it has not ended.
+    fn spawn(command: &mut Command, directory: &Path) -> Result<Self, (ExitStatus, String)> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -135,9 +138,10 @@ impl ServerProcess {
             .expect("the binary can be started");
         let stderr = Stderr::follow(child.stderr.take().expect("standard error is piped"));
         let Some((grpc, http)) = stderr.wait_for(START_DEADLINE, listening) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(stderr.text());
+            if !stderr.written().ended {
+                child.kill().expect("the process can be killed");
+            }
+            return Err((child.wait().expect("the process can be waited for"), stderr.text()));
         };
         Ok(Self { child, stderr, grpc, http, directory: directory.to_owned(), _own_directory: None })
     }

@@ -102,7 +102,7 @@ async fn a_commit_sent_again_too_late_is_a_conflict(bench: &Bench) {
     send(bench, &first).await;
     send(bench, &commit(&key, Some(first.id), b"second")).await;
     assert_eq!(send(bench, &first).await, Outcome::Conflict);
-    assert_eq!(bench.store.load(&key).await.expect("an answer").expect("a record").bytes, b"second");
+    assert_eq!(*bench.store.load(&key).await.expect("an answer").expect("a record").bytes, b"second");
 }
 
 async fn an_expired_record_is_not_there(bench: &Bench) {
@@ -143,7 +143,7 @@ async fn kinds_and_realms_are_key_spaces_of_their_own(bench: &Bench) {
     }
     for key in &keys {
         let stored = bench.store.load(key).await.expect("an answer").expect("a record");
-        assert_eq!(stored.bytes, format!("{key:?}").into_bytes());
+        assert_eq!(*stored.bytes, format!("{key:?}").into_bytes());
     }
 }
 
@@ -197,7 +197,7 @@ async fn of_many_committers_one_wins_each_version(bench: &Bench) {
         while won < EACH {
             let stored = bench.store.load(&key).await.expect("an answer");
             let (count, version) = stored.map_or((0, None), |stored| {
-                (u32::from_be_bytes(stored.bytes.try_into().expect("a counter")), Some(stored.version))
+                (u32::from_be_bytes(stored.bytes.as_slice().try_into().expect("a counter")), Some(stored.version))
             });
             match send(bench, &commit(&key, version, &(count + 1).to_be_bytes())).await {
                 Outcome::Committed(_) => won += 1,
@@ -208,7 +208,7 @@ async fn of_many_committers_one_wins_each_version(bench: &Bench) {
     }))
     .await;
     let stored = bench.store.load(&key).await.expect("an answer").expect("a record");
-    assert_eq!(stored.bytes, (8 * EACH).to_be_bytes(), "a lost or doubled step");
+    assert_eq!(*stored.bytes, (8 * EACH).to_be_bytes(), "a lost or doubled step");
     assert!(conflicts.iter().sum::<u32>() > 0, "nobody raced");
 }
 
@@ -252,5 +252,5 @@ async fn a_large_record_survives(bench: &Bench) {
     let key = fresh_key();
     let content: Vec<u8> = (0..64 << 10).map(|index: u32| index.to_le_bytes()[0] ^ index.to_le_bytes()[1]).collect();
     send(bench, &commit(&key, None, &content)).await;
-    assert_eq!(bench.store.load(&key).await.expect("an answer").expect("a record").bytes, content);
+    assert_eq!(*bench.store.load(&key).await.expect("an answer").expect("a record").bytes, content);
 }

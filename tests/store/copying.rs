@@ -1,12 +1,13 @@
 //! `store copy` as operators run it: a server on the copy serves the same sessions, whichever kinds of
 //! store the two are, and nothing that is half a store passes for one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use token_authority::authority::ports::{Outcome, RecordKey, RecordKind, Store};
+use token_authority::domain::ids::SubjectKey;
 use token_authority::store::copy::{CopyError, Side, copy};
 use token_authority::store::redis::Topology;
 use token_authority::store::scan::{Row, Scan};
@@ -107,6 +108,11 @@ async fn filled(store: &Arc<dyn Scan>) -> SealedStore {
         one.expires = (number % 2 == 0).then_some(NOON + Duration::from_secs(3600 + number));
         assert!(matches!(sealed.commit(&one).await, Ok(Outcome::Committed(_))));
     }
+    for _ in 0..3 {
+        let mut used = commit(&RecordKey::client_assertion(realm("web"), fresh()), None, b"");
+        used.expires = Some(NOON + Duration::from_secs(3600));
+        assert!(matches!(sealed.commit(&used).await, Ok(Outcome::Committed(_))));
+    }
     let mut last = commit(&RecordKey::realm(realm("web")), None, b"realm");
     // More than go in one step.
     last.revocations = (0..6000).map(|_| revocation(fresh())).collect();
@@ -133,7 +139,9 @@ async fn copied_whole(from: Arc<dyn Scan>, to: Arc<dyn Scan>, clock: &Arc<Turned
         assert!(opened.load(key).await.expect("opens").is_some());
     }
     assert_eq!(after.len(), 1, "the vault");
-    assert_eq!(Follower::of(&*to.store).await.known, Follower::of(&*from.store).await.known);
+    let entries =
+        async |side: &Side| -> HashSet<_> { side.store.entries().await.expect("a log").into_iter().collect() };
+    assert_eq!(entries(&to).await, entries(&from).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,6 +156,35 @@ async fn every_record_and_entry_keeps_its_place_version_and_expiry() {
     for key in redis.keys().into_iter().filter(|key| key.starts_with(b"d:") && key.ends_with(b":log")) {
         let key = String::from_utf8(key).expect("a name");
         assert_ne!(redis.run(&["PTTL", &key]), Reply::Integer(-1), "{key}");
+    }
+}
+
+/// Failover repair knows an entry by its partition and its owner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_go_to_the_partition_of_the_record_that_they_name() {
+    let (redis, directory, clock) =
+        (RedisServer::start().await, TempDir::new().expect("a directory"), TurnedClock::at(NOON));
+    let from: Arc<dyn Scan> = Arc::new(open(directory.path(), &clock));
+    let below: Arc<dyn Store> = from.clone();
+    let sealed = SealedStore::open(below, &[kek(1)], &*SeededEntropy::named("vault")).await.expect("an open vault");
+    let subject = |first| RecordKey::subject(realm("web"), SubjectKey([first; 16]));
+    let mut gone = revoking(&subject(9), None, b"gone");
+    gone.expires = Some(NOON + Duration::from_secs(5));
+    let kept = [&subject(7), &subject(200), &RecordKey::realm(realm("web"))].map(|key| revoking(key, None, b"kept"));
+    for one in kept.iter().chain([&gone]) {
+        sealed.commit(one).await.expect("an outcome");
+    }
+    clock.pass(Duration::from_secs(5));
+    let to: Arc<dyn Scan> = Arc::new(open_redis(Topology::Standalone, &redis.url("to"), &clock).await);
+    let (from, to) = (Side { store: from, key: kek(1) }, Side { store: to, key: kek(1) });
+    copy(&from, &to, &*clock, &*SeededEntropy::named("copy")).await.expect("copied");
+
+    let expected = kept.iter().map(|one| (one.key.owner(), one.revocations[0].clone()));
+    let expected: HashSet<_> = expected.chain([(None, gone.revocations[0].clone())]).collect();
+    assert_eq!(to.store.entries().await.expect("a log").into_iter().collect::<HashSet<_>>(), expected);
+    for (partition, entries) in [(7, 1), (200, 1), (0, 2), (9, 0)] {
+        let log = format!("to:{{{partition}}}:log");
+        assert_eq!(redis.run(&["ZCARD", &log]), Reply::Integer(entries), "{log}");
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn commit(key: &RecordKey, expected: Option<Version>, bytes: &[u8]) -
         id: Version(fresh()),
         key: key.clone(),
         expected,
-        bytes: bytes.to_vec(),
+        bytes: bytes.to_vec().into(),
         expires: None,
         revocations: Vec::new(),
     }

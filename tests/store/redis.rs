@@ -60,7 +60,7 @@ async fn a_dump_shows_nothing_planted() {
     open(&server, &TurnedClock::at(NOON)).await.commit(&commit(&fresh_key(), None, PLANTED)).await.expect("an outcome");
     let shows = |key: &Vec<u8>| matches!(server.run_bytes(&[b"DUMP", key]), Ok(Reply::Bytes(Some(dump))) if contains(&dump, PLANTED));
     assert!(server.keys().iter().any(shows) && searched > 0);
-    assert_eq!(sealed.load(&commits[0].key).await.expect("an answer").expect("a record").bytes, PLANTED);
+    assert_eq!(*sealed.load(&commits[0].key).await.expect("an answer").expect("a record").bytes, PLANTED);
 }
 
 #[tokio::test]
@@ -192,7 +192,7 @@ async fn a_full_redis_takes_revocations_and_nothing_else() {
         assert!(Follower::of(&store).await.known.contains(&revocation.revocations[0]));
         last = revocation.id;
     }
-    assert_eq!(store.load(&first.key).await.expect("an answer").expect("a record").bytes, b"ended");
+    assert_eq!(*store.load(&first.key).await.expect("an answer").expect("a record").bytes, b"ended");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn serves(url: &str) {
     let written = position(store.commit(&first).await);
     follower.reach(written).await;
     assert!(follower.known.contains(&first.revocations[0]));
-    assert_eq!(store.load(&first.key).await.expect("an answer").expect("a record").bytes, b"first");
+    assert_eq!(*store.load(&first.key).await.expect("an answer").expect("a record").bytes, b"first");
     assert!(matches!(store.commit(&revoking(&first.key, None, b"second")).await, Ok(Outcome::Conflict)));
     store.ready().await.expect("ready");
     store.close().await;

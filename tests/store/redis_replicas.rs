@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures::future::join;
+use tempfile::TempDir;
 use token_authority::authority::ports::{Commit, Outcome, Store, StoreError};
 use token_authority::store::redis::{RedisStore, Topology};
 
@@ -11,6 +12,7 @@ use super::fixtures::{Follower, NOON, TurnedClock, commit, fresh_key, open_redis
 use super::redis_fleet::{field, until};
 use super::redis_proxy::RedisProxy;
 use super::redis_server::{RedisServer, Reply};
+use crate::server_process::ServerProcess;
 
 /// A primary, and a replica that hears of it through a proxy.
 pub(crate) struct Pair {
@@ -151,4 +153,22 @@ async fn until_connected(store: &RedisStore) {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), connected).await.expect("connected again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_waits_for_replicas_that_are_not_there_says_so() {
+    let (pair, directory) = (Pair::start().await, TempDir::new().expect("a directory"));
+    let key = directory.path().join("kek").display().to_string();
+    let warnings = |parameters: &str| {
+        let url = format!("{}&{parameters}", pair.primary.url("t"));
+        let server = ServerProcess::start_in(directory.path(), &["--store", &url, "--key-file", &key, "--dev"]);
+        server.stderr_lines().into_iter().filter(|line| line.contains("too few replicas")).collect::<Vec<_>>()
+    };
+    let of = |parameters| tokio::task::block_in_place(|| warnings(parameters));
+    assert_eq!(of("wait_replicas=1"), Vec::<String>::new());
+    let said = of("wait_replicas=2");
+    let [said] = said.as_slice() else { panic!("one line: {said:?}") };
+    for part in ["WARN", "connected=1", "wait_replicas=2", "revocations are answered OUTCOME_UNKNOWN"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

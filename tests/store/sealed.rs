@@ -41,7 +41,7 @@ impl Both {
     }
 
     async fn raw(&self, key: &RecordKey) -> Vec<u8> {
-        self.bare.load(key).await.expect("an answer").expect("a record").bytes
+        self.bare.load(key).await.expect("an answer").expect("a record").bytes.to_vec()
     }
 
     /// Puts bytes below the seal, under a version of the attacker's choice.
@@ -77,7 +77,7 @@ async fn a_dump_of_the_store_shows_nothing_planted() {
     let large = [PLANTED, &[0; 20_000], PLANTED].concat();
     both.sealed.commit(&revoking(&key, Some(first.id), &large)).await.expect("an outcome");
     both.put(&RecordKey::realm(realm("web")), PLANTED).await;
-    assert_eq!(both.sealed.load(&key).await.expect("an answer").expect("a record").bytes, large);
+    assert_eq!(*both.sealed.load(&key).await.expect("an answer").expect("a record").bytes, large);
     both.bare.close();
     assert!(!dump_contains(&both.directory, PLANTED));
     assert!(!dump_contains(&both.directory, &[1; 32]), "the key-encryption key");
@@ -113,7 +113,7 @@ async fn a_record_moved_elsewhere_does_not_open() {
     }
     // Back in its place it opens.
     both.plant(&here, mine.id, raw).await;
-    assert_eq!(both.sealed.load(&here).await.expect("an answer").expect("a record").bytes, b"mine");
+    assert_eq!(*both.sealed.load(&here).await.expect("an answer").expect("a record").bytes, b"mine");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn keys_are_exchanged_without_a_gap() {
     assert!(!vault::rewrap(&*both.bare, &[kek(2), kek(1)], &*entropy).await.expect("nothing to do"));
     assert!(matches!(seal(&both.bare, &[kek(1)]).await, Err(VaultError::WrongKey { .. })));
     let sealed = seal(&both.bare, &[kek(2)]).await.expect("the new key");
-    assert_eq!(sealed.load(&key).await.expect("an answer").expect("a record").bytes, b"kept");
+    assert_eq!(*sealed.load(&key).await.expect("an answer").expect("a record").bytes, b"kept");
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn two_servers_that_make_the_vault_at_once_share_one() {
         let (one, other) = (one.expect("a vault"), other.expect("a vault"));
         let commit = commit(&fresh_key(), None, b"shared");
         one.commit(&commit).await.expect("an outcome");
-        assert_eq!(other.load(&commit.key).await.expect("an answer").expect("a record").bytes, b"shared");
+        assert_eq!(*other.load(&commit.key).await.expect("an answer").expect("a record").bytes, b"shared");
     }
 }
 

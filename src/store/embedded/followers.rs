@@ -10,8 +10,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::authority::ports::{LogUpdate, StoreError};
 use crate::domain::revocation::{Position, RevocationEntry};
 use crate::domain::time::Timestamp;
+use crate::store::log_entry::LogEntry;
 
-use super::tables;
+use super::tables::{self, Head};
 
 /// How many updates a follower may lag before it is given a snapshot instead.
 const CAPACITY: usize = 1024;
@@ -54,8 +55,7 @@ impl Followers {
         }
         let (updates, receiver) = mpsc::channel(CAPACITY);
         let told = head.position().number;
-        let snapshot = LogUpdate::Snapshot { head: head.position(), entries };
-        if updates.try_send(snapshot).is_ok() {
+        if updates.try_send(snapshot(head, entries)).is_ok() {
             following.followers.push(Follower { updates, told, lagging: false });
         }
         Ok(receiver)
@@ -127,6 +127,10 @@ impl Follower {
         let Ok((head, entries)) = tables::read_log(database, 0..) else { return false };
         self.told = head.position().number;
         self.lagging = false;
-        self.updates.try_send(LogUpdate::Snapshot { head: head.position(), entries }).is_ok()
+        self.updates.try_send(snapshot(head, entries)).is_ok()
     }
+}
+
+fn snapshot(head: Head, log: Vec<LogEntry>) -> LogUpdate {
+    LogUpdate::Snapshot { head: head.position(), entries: log.into_iter().map(|row| row.entry).collect() }
 }

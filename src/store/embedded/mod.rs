@@ -25,7 +25,7 @@ use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
-use crate::domain::revocation::Revision;
+use crate::domain::revocation::{Owner, Revision, RevocationEntry};
 use crate::store::scan::{Condition as Told, Part, Row, Scan};
 
 pub use directory::OpenError;
@@ -229,6 +229,14 @@ impl Scan for EmbeddedStore {
             move || surviving_damage(|| tables::read_records(&database, now, |row| rows.blocking_send(row).is_ok()))?;
         let read = tokio::task::spawn_blocking(read).await;
         read.unwrap_or_else(|_| Err(StoreError::Unavailable("reading the records stopped".into())))
+    }
+
+    async fn entries(&self) -> Result<Vec<(Option<Owner>, RevocationEntry)>, StoreError> {
+        let database = self.with_database(|database| Ok(database.clone()))?;
+        let read = move || surviving_damage(|| tables::read_log(&database, 0..))?;
+        let read = tokio::task::spawn_blocking(read).await;
+        let (_, log) = read.unwrap_or_else(|_| Err(StoreError::Unavailable("reading the log stopped".into())))?;
+        Ok(log.into_iter().map(|row| (row.owner, row.entry)).collect())
     }
 
     async fn condition(&self) -> Result<Told, StoreError> {

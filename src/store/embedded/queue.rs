@@ -125,7 +125,7 @@ mod tests {
             id: Version([0; 16]),
             key: RecordKey::VAULT,
             expected: None,
-            bytes: Vec::new(),
+            bytes: Vec::new().into(),
             expires: None,
             revocations: Vec::new(),
         };

@@ -4,7 +4,7 @@
 use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use crate::authority::ports::{Commit, Entropy, Outcome, StoreError};
-use crate::domain::revocation::{Position, Revision, RevocationEntry};
+use crate::domain::revocation::{Owner, Position, Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
 use crate::store::log_entry::LogEntry;
 
@@ -76,7 +76,7 @@ impl<'txn> Step<'txn> {
         }
         self.write_record(&key, old_expiry, commit)?;
         for entry in &commit.revocations {
-            self.append(entry, entropy)?;
+            self.append(commit.key.owner(), entry, entropy)?;
         }
         Ok(Ok(self.committed()))
     }
@@ -99,7 +99,12 @@ impl<'txn> Step<'txn> {
         Ok(())
     }
 
-    fn append(&mut self, entry: &RevocationEntry, entropy: &dyn Entropy) -> Result<(), EngineError> {
+    fn append(
+        &mut self,
+        owner: Option<Owner>,
+        entry: &RevocationEntry,
+        entropy: &dyn Entropy,
+    ) -> Result<(), EngineError> {
         let mut tag = [0; 4];
         entropy.fill(&mut tag);
         let micros = u64::try_from(self.now.millis()).unwrap_or(0).saturating_mul(1000);
@@ -108,7 +113,7 @@ impl<'txn> Step<'txn> {
             tag: head.tag,
             previous_number: self.head.number,
             previous_tag: self.head.tag,
-            owner: None,
+            owner,
             entry: entry.clone(),
         };
         self.log.insert(head.number, row.encode(head.number).as_slice())?;

@@ -9,7 +9,7 @@ use redb::{
 };
 
 use crate::authority::ports::{RecordKey, StoreError, Stored, Version};
-use crate::domain::revocation::{Position, RevocationEntry};
+use crate::domain::revocation::Position;
 use crate::domain::time::Timestamp;
 use crate::store::log_entry::LogEntry;
 use crate::store::scan::Row;
@@ -101,7 +101,7 @@ pub(super) fn read_record(database: &Database, key: &[u8], now: Timestamp) -> Re
     let records = transaction.open_table(RECORDS).map_err(EngineError::from)?;
     let Some(row) = records.get(key).map_err(EngineError::from)? else { return Ok(None) };
     let row = RecordRow::decode(row.value())?;
-    Ok(row.is_alive(now).then(|| Stored { bytes: row.content.to_vec(), version: row.version }))
+    Ok(row.is_alive(now).then(|| Stored { bytes: row.content.to_vec().into(), version: row.version }))
 }
 
 /// Hands out every record that has not expired, all of one moment, for as long as they are wanted.
@@ -118,7 +118,7 @@ pub(super) fn read_records(
         let key =
             RecordKey::from_bytes(key.value()).ok_or_else(|| StoreError::Corrupt("the key of a record".into()))?;
         let expires = (row.expiry != NEVER).then(|| Timestamp::from_millis(row.expiry));
-        let stored = Stored { bytes: row.content.to_vec(), version: row.version };
+        let stored = Stored { bytes: row.content.to_vec().into(), version: row.version };
         if row.is_alive(now) && !wanted(Row { key, stored, expires }) {
             break;
         }
@@ -132,17 +132,14 @@ pub(super) fn read_head(database: &Database) -> Result<Head, StoreError> {
 }
 
 /// The log's entries from a number on, with the head that they reach up to.
-pub(super) fn read_log(
-    database: &Database,
-    numbers: RangeFrom<u64>,
-) -> Result<(Head, Vec<RevocationEntry>), StoreError> {
+pub(super) fn read_log(database: &Database, numbers: RangeFrom<u64>) -> Result<(Head, Vec<LogEntry>), StoreError> {
     let transaction = database.begin_read().map_err(EngineError::from)?;
     let log = transaction.open_table(LOG).map_err(EngineError::from)?;
     let mut entries = Vec::new();
     let whole = numbers.start == 0;
     for row in log.range(numbers).map_err(EngineError::from)? {
         let (number, bytes) = row.map_err(EngineError::from)?;
-        entries.push(decode_entry(number.value(), bytes.value())?.entry);
+        entries.push(decode_entry(number.value(), bytes.value())?);
     }
     // The engine does not check its pages when it reads: a branch that damage made unreachable must
     // not pass for entries that never were.

@@ -45,6 +45,16 @@ pub(super) enum Awaited {
     Changes,
 }
 
+impl Awaited {
+    /// As the URL says it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Revocations => "revocations",
+            Self::Changes => "changes",
+        }
+    }
+}
+
 /// Where a Redis is and how to log in.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Address {

@@ -34,6 +34,13 @@ pub(super) async fn problems(
     Ok(problems.into_iter().map(|problem| format!("{place}{problem}")).collect())
 }
 
+/// How many replicas a server has now.
+pub(super) async fn replicas(client: &Client, server: Option<&Server>) -> Result<u64, Error> {
+    let client = client.with_options(&Options { cluster_node: server.cloned(), ..Options::default() });
+    let info: String = client.custom(command("INFO"), vec!["replication".to_owned()]).await?;
+    Ok(connected_replicas(&info))
+}
+
 /// How far a server's clock is from the local one; `None` where TIME was not answered with a time.
 pub(super) async fn difference(
     client: &Client,
@@ -50,8 +57,12 @@ fn command(name: &'static str) -> CustomCommand {
     CustomCommand::new_static(name, ClusterHash::Random, false)
 }
 
+fn connected_replicas(info: &str) -> u64 {
+    fields(info).get("connected_slaves").and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 fn settings(info: &str) -> Vec<String> {
-    let info: HashMap<_, _> = info.lines().filter_map(|line| line.trim_end().split_once(':')).collect();
+    let info = fields(info);
     let mut problems = Vec::new();
     let version = info.get("redis_version").copied().unwrap_or("unknown");
     let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
@@ -76,6 +87,10 @@ fn settings(info: &str) -> Vec<String> {
     problems
 }
 
+fn fields(info: &str) -> HashMap<&str, &str> {
+    info.lines().filter_map(|line| line.trim_end().split_once(':')).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +112,11 @@ mod tests {
             assert!(matches!(found.as_slice(), [one] if one.contains(named)), "{named}: {found:?}");
         }
         assert_eq!(settings("").len(), 3);
+    }
+
+    #[test]
+    fn replicas_are_counted_and_those_not_told_of_are_none() {
+        let told = ["# Replication\r\nrole:master\r\nconnected_slaves:2\r\nslave0:ip=::1\r\n", "role:slave\r\n", ""];
+        assert_eq!(told.map(connected_replicas), [2, 0, 0]);
     }
 }

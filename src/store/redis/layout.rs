@@ -90,10 +90,11 @@ impl Keys {
         let key = match rest.split_once(':') {
             None => RecordKey::VAULT,
             Some(("r", realm)) => RecordKey::realm(RealmName::parse(realm).ok()?),
-            Some(("s", subject)) => {
-                let (realm, id) = subject.split_once(':')?;
+            Some((kind @ ("s" | "a"), owned)) => {
+                let (realm, id) = owned.split_once(':')?;
+                let realm = RealmName::parse(realm).ok()?;
                 let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
-                RecordKey::subject(RealmName::parse(realm).ok()?, SubjectKey(id))
+                if kind == "s" { RecordKey::subject(realm, SubjectKey(id)) } else { RecordKey::client_assertion(realm, id) }
             }
             Some(_) => return None,
         };
@@ -137,7 +138,7 @@ pub(super) fn decode_expiring(bytes: &[u8], now: Timestamp) -> Result<Option<(St
     let (version, expiry, content) = parts.ok_or_else(|| damaged("a record is shorter than its head"))?;
     let expires = (expiry != 0).then(|| Timestamp::from_millis(i64::try_from(expiry).unwrap_or(i64::MAX)));
     let alive = expires.is_none_or(|at| at > now);
-    Ok(alive.then(|| (Stored { bytes: content.to_vec(), version }, expires)))
+    Ok(alive.then(|| (Stored { bytes: content.to_vec().into(), version }, expires)))
 }
 
 /// An entry's bytes as sent: its number is not known yet, so its checksum covers the tag instead,
@@ -209,6 +210,7 @@ mod tests {
             (RecordKey::realm(realm("vault")), "ta:{0}:r:vault"),
             (RecordKey::subject(realm("web"), SubjectKey([0; 16])), "ta:{0}:s:web:AAAAAAAAAAAAAAAAAAAAAA"),
             (RecordKey::subject(realm("web"), SubjectKey([255; 16])), "ta:{255}:s:web:_____________________w"),
+            (RecordKey::client_assertion(realm("web"), [255; 16]), "ta:{255}:a:web:_____________________w"),
         ];
         for (key, name) in named {
             assert_eq!(keys.record(&key), name);

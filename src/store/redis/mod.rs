@@ -32,7 +32,7 @@ use tracing::warn;
 pub use address::Topology;
 pub use open_error::OpenError;
 
-use address::Address;
+use address::{Address, Wait};
 use clock::CorrectedClock;
 use connect::Connections;
 use follower::Follower;
@@ -157,6 +157,9 @@ impl RedisStore {
         for problem in problems {
             warn!(problem, "this Redis is not safe for sessions, and is used all the same");
         }
+        if let Some(wait) = address.wait() {
+            self.count_replicas(wait).await.map_err(|error| failed(&error))?;
+        }
         let commands = &self.connections.commands;
         let layout = self.keys.layout();
         if absent == Absent::Made {
@@ -173,6 +176,19 @@ impl RedisStore {
         }
         self.compare_clocks().await?;
         self.connections.listen(&self.keys.channel()).await.map_err(|error| failed(&error))
+    }
+
+    /// Warns of too few. Not refused: they may come back, and nothing that is answered is lost meanwhile.
+    async fn count_replicas(&self, wait: Wait) -> Result<(), Error> {
+        for server in self.connections.primaries() {
+            let connected = checks::replicas(&self.connections.commands, server.as_ref()).await?;
+            if connected < u64::from(wait.replicas) {
+                let server = server.map_or_else(|| self.address.clone(), |server| server.to_string());
+                let (wait_replicas, commits) = (wait.replicas, wait.commits.name());
+                warn!(server, connected, wait_replicas, "too few replicas: {commits} are answered OUTCOME_UNKNOWN");
+            }
+        }
+        Ok(())
     }
 
     /// The time that everything kept here is judged by: the local clock, corrected to that of Redis.

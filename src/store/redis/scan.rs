@@ -16,6 +16,7 @@ use super::connect::following_slots;
 use super::layout::decode_expiring;
 use super::{RedisStore, bytes, fault};
 use crate::authority::ports::{Clock as _, StoreError};
+use crate::domain::revocation::{Owner, RevocationEntry};
 use crate::store::scan::{Condition, Part, Row, Scan};
 
 /// How many keys Redis looks at in one step, during which it serves nobody else.
@@ -45,6 +46,11 @@ impl Scan for RedisStore {
             }
         }
         Ok(())
+    }
+
+    async fn entries(&self) -> Result<Vec<(Option<Owner>, RevocationEntry)>, StoreError> {
+        let logs = self.log.snapshots().await?.into_iter().flat_map(|(_, log)| log);
+        Ok(logs.map(|linked| (linked.owner, linked.entry)).collect())
     }
 
     async fn condition(&self) -> Result<Condition, StoreError> {

@@ -32,6 +32,17 @@ fn shows(printed: &str) -> bool {
     ["planted", "112,108,97", "706c61", "706C61", "0x70,0x6c", "cGxhbnRlZ"].iter().any(|form| printed.contains(form))
 }
 
+fn commit() -> Commit {
+    Commit {
+        id: Version([0; 16]),
+        key: RecordKey::realm(realm("web")),
+        expected: None,
+        bytes: PLANTED.as_bytes().to_vec().into(),
+        expires: None,
+        revocations: Vec::new(),
+    }
+}
+
 #[test]
 fn secrets_and_personal_data_are_redacted() {
     let claims = Claims::new(Map::from_iter([("role".to_owned(), json!(PLANTED))])).unwrap();
@@ -52,14 +63,6 @@ fn secrets_and_personal_data_are_redacted() {
     let mut payload = forge.payload();
     (payload["sub"], payload["role"]) = (json!(PLANTED), json!(PLANTED));
     let signed = forge.signed(Algorithm::EdDsa, forge.header(Algorithm::EdDsa).to_string(), payload.to_string());
-    let commit = Commit {
-        id: version,
-        key: RecordKey::realm(realm("web")),
-        expected: None,
-        bytes: PLANTED.into(),
-        expires: None,
-        revocations: Vec::new(),
-    };
     let table: Vec<Box<dyn Debug>> = vec![
         Box::new(secret()),
         Box::new(Fresh { session: [0; 16], secret: planted(), token: [0; 16] }),
@@ -74,8 +77,8 @@ fn secrets_and_personal_data_are_redacted() {
         Box::new(login),
         Box::new(grant),
         Box::new(forge.verify(&signed).unwrap()),
-        Box::new(Stored { bytes: PLANTED.into(), version }),
-        Box::new(commit),
+        Box::new(Stored { bytes: PLANTED.as_bytes().to_vec().into(), version }),
+        Box::new(commit()),
         Box::new(pair()),
         Box::new(v1::IssueTokenRequest { subject: text(), claims: structure(), ..Default::default() }),
         Box::new(v1::IssueTokenResponse { tokens: Some(pair()) }),
@@ -105,7 +108,10 @@ fn each_form_is_recognised() {
 
 /// Held by the compiler; the keys are aws-lc's, which clears its own.
 #[test]
-fn a_sessions_secret_is_cleared_when_dropped() {
+fn secrets_and_records_are_cleared_when_dropped() {
     fn cleared<T: ZeroizeOnDrop>(_: &T) {}
     cleared(&SessionSecret::new(planted()));
+    let Stored { bytes, .. } = Stored { bytes: Zeroizing::default(), version: Version([0; 16]) };
+    cleared(&bytes);
+    cleared(&commit().bytes);
 }
