@@ -144,6 +144,9 @@ async fn asks_about_each_request(gateway: &Gateway) {
     assert_eq!((&reached["x-auth-subject"], &reached["x-auth-client-id"]), (&"ann".into(), &"cli".into()));
     assert_eq!(reached["x-auth-session-id"], tokens.session_id);
     assert_eq!(reached.get("authorization"), None, "the service gets no token");
+    let underscored = gateway.get(&[("Authorization", &bearer), ("X_Auth_Subject", "root")]).await;
+    let reached = |answer: &Answer| answer.status == 200 && answer.json().get("x_auth_subject").is_some();
+    assert!(!reached(&underscored), "to many a service this is X-Auth-Subject: {underscored:?}");
 
     let cookie = format!("__Host-access_token={}", tokens.access_token);
     assert_eq!(gateway.get(&[("Cookie", &cookie)]).await.status, 200);
@@ -169,6 +172,20 @@ async fn envoy_asks_about_each_request() {
     asks_about_each_request(&gateway).await;
     let public = send(gateway.address, "GET", "/public/x", &[("X-Auth-Subject", "root")], "").await;
     assert_eq!((public.status, public.json().get("x-auth-subject")), (200, None), "nobody names himself");
+    let underscored = send(gateway.address, "GET", "/public/x", &[("X_Auth_Subject", "root")], "").await;
+    assert_eq!(underscored.status, 400, "nor by another spelling");
+    for (path, status) in [
+        ("/public", 200),
+        ("/public-admin", 401),
+        ("/public/../orders", 401),
+        ("/public/%2e%2e/orders", 401),
+        ("/public//../../orders", 401),
+        // To ask again for what it means.
+        ("/public%2f..%2forders", 307),
+        ("/public/..%5corders", 307),
+    ] {
+        assert_eq!(send(gateway.address, "GET", path, &[], "").await.status, status, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,6 +200,10 @@ async fn envoy_checks_tokens_by_the_key_set() {
     assert_eq!(gateway.bearer(&tokens).await, 200);
     assert_eq!(gateway.get(&[("Cookie", &format!("__Host-access_token={}", tokens.access_token))]).await.status, 200);
     assert_eq!(gateway.get(&[]).await.status, 401);
+    assert_eq!(
+        gateway.get(&[("Authorization", &format!("Bearer {}", tokens.access_token)), ("X_Any", "1")]).await.status,
+        400
+    );
     assert_eq!(gateway.bearer(&gateway.expired).await, 401, "expired");
     assert_eq!(gateway.bearer(&gateway.login("ann", "mail").await).await, 403, "for another audience");
     let unsigned = v1::TokenPair {
