@@ -1,5 +1,5 @@
 //! Token exchange (RFC 8693): a client presents a token that it was given and gets one that may less.
-//! Nothing is committed: the new token falls with the session of the old one.
+//! Nothing is committed: the new token falls with the session of the old one and with that session's client.
 
 use serde_json::{Map, Value};
 
@@ -85,6 +85,7 @@ fn access_token(token: &VerifiedToken) -> Result<AccessToken, Error> {
         confirmation: token.confirmation.clone(),
         actor,
         session: token.session,
+        session_client: token.session_client.clone(),
         issued: token.issued,
         expires: token.expires,
     })

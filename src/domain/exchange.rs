@@ -23,7 +23,8 @@ pub struct Exchange {
     pub scope: Vec<Scope>,
 }
 
-/// Decides an exchange. The new token stays with the session, so that its end is the token's end too.
+/// Decides an exchange. The new token stays with the session, so that its end is the token's end too,
+/// and names the session's client, so that its cut-off is.
 pub fn exchange(
     request: &Exchange,
     client: &Client,
@@ -69,6 +70,8 @@ pub fn exchange(
         id: TokenId { random, ..given.id },
         key,
         client: client.id.clone(),
+        // The same over every hop.
+        session_client: given.session_client.clone().or_else(|| Some(given.client.clone())),
         audience: or_all(&request.audience),
         scope,
         actor: Some(actor),
@@ -122,6 +125,7 @@ mod tests {
             confirmation: None,
             actor: None,
             session: Some(sid),
+            session_client: None,
             issued: Timestamp::from_seconds(1_000),
             expires: Timestamp::from_seconds(1_900),
         }
@@ -140,6 +144,7 @@ mod tests {
         let made = decide(&asked(&[], &[])).expect("exchanges");
         assert_eq!((made.audience, made.scope), (audiences(&["orders"]), scopes(&["read"])));
         assert_eq!((made.session, made.expires, made.subject), (given().session, given().expires, subject("ann")));
+        assert_eq!((made.client.as_str(), &made.session_client), ("gateway", &Some(given().client)));
         assert_eq!((made.id.epoch, made.id.origin), (3, Timestamp::from_seconds(900)));
         assert_ne!(made.id.random, given().id.random);
         assert_eq!(made.actor, Some(Actor { subject: subject("gateway"), actor: None }));
@@ -178,6 +183,7 @@ mod tests {
             given = decide(&Exchange { given, actor, ..asked(&[], &[]) }).expect("exchanges");
             let actor = given.actor.as_ref().expect("an actor");
             assert_eq!((actor.subject.as_str(), actor.length()), (format!("hop {hop}").as_str(), hop));
+            assert_eq!(given.session_client.as_ref().map(ClientId::as_str), Some("app"), "whose session it is");
         }
         let refused = decide(&Exchange { given, ..asked(&[], &[]) });
         assert!(matches!(refused, Err(Refusal::NotExchangeable(_))), "{refused:?}");
