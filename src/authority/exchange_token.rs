@@ -46,7 +46,7 @@ impl Authority {
         let random = fresh(&*self.entropy).token;
         let now = self.now();
         let (key, _) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;
-        let decided = exchange::exchange(&exchange, client, now, key, random);
+        let decided = exchange::exchange(&exchange, client, now, realm.policy.access_lifetime, key, random);
         let access = decided.inspect_err(|refusal| audit::refused(&realm.policy.realm, refusal))?;
         let access_token = self.signer.sign(&realm.issuer, &access).await?;
         audit::exchanged(&realm.policy.realm, &client.id, access.session);

@@ -1,5 +1,8 @@
 //! Token exchange (RFC 8693): a client swaps a token that it was given for one that may less, in its
-//! own name. Nothing grows: audience, scope and lifetime are at most those of the token given.
+//! own name. Nothing grows: audience, scope and lifetime are at most those of the token given, and the
+//! lifetime at most the realm's.
+
+use std::time::Duration;
 
 use super::client::{Client, GrantType};
 use super::ids::{Audience, KeyNumber, Scope, Subject, TokenId};
@@ -29,6 +32,7 @@ pub fn exchange(
     request: &Exchange,
     client: &Client,
     now: Timestamp,
+    lifetime: Duration,
     key: KeyNumber,
     random: [u8; 16],
 ) -> Result<AccessToken, Refusal> {
@@ -66,6 +70,7 @@ pub fn exchange(
         [] => given.scope.iter().filter(|scope| client.scopes.contains(scope)).cloned().collect(),
         asked => asked.to_vec(),
     };
+    let issued = now.floor_to_second();
     Ok(AccessToken {
         id: TokenId { random, ..given.id },
         key,
@@ -75,7 +80,8 @@ pub fn exchange(
         audience: or_all(&request.audience),
         scope,
         actor: Some(actor),
-        issued: now.floor_to_second(),
+        issued,
+        expires: given.expires.min(issued + lifetime),
         ..given.clone()
     })
 }
@@ -88,6 +94,8 @@ mod tests {
     use crate::domain::claims::Claims;
     use crate::domain::ids::{ClientId, RealmName, Route, SessionId, Sid, SubjectKey};
     use crate::domain::policy::Allowed;
+
+    const LIFETIME: Duration = Duration::from_secs(900);
 
     fn audiences(names: &[&str]) -> Vec<Audience> {
         names.iter().map(|name| Audience::parse(name).expect("an audience")).collect()
@@ -136,7 +144,7 @@ mod tests {
     }
 
     fn decide(request: &Exchange) -> Result<AccessToken, Refusal> {
-        exchange(request, &gateway(), Timestamp::from_seconds(1_100), KeyNumber(2), [9; 16])
+        exchange(request, &gateway(), Timestamp::from_seconds(1_100), LIFETIME, KeyNumber(2), [9; 16])
     }
 
     #[test]
@@ -160,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn no_token_lives_longer_than_the_realms() {
+        let given = AccessToken { expires: Timestamp::from_seconds(9_000), ..given() };
+        let made = decide(&Exchange { given, ..asked(&[], &[]) }).expect("exchanges");
+        assert_eq!(made.expires, Timestamp::from_seconds(1_100) + LIFETIME);
+    }
+
+    #[test]
     fn a_token_without_a_session_bound_to_a_key_or_for_others_is_refused() {
         let confirmation = Some(super::super::token::Confirmation::JwkThumbprint([1; 32]));
         for given in [
@@ -171,7 +186,7 @@ mod tests {
             assert!(matches!(decide(&request), Err(Refusal::NotExchangeable(_))), "{request:?}");
         }
         let nobody = Client { grants: BTreeSet::new(), ..gateway() };
-        let refused = exchange(&asked(&[], &[]), &nobody, Timestamp::ZERO, KeyNumber(2), [9; 16]);
+        let refused = exchange(&asked(&[], &[]), &nobody, Timestamp::ZERO, LIFETIME, KeyNumber(2), [9; 16]);
         assert_eq!(refused, Err(Refusal::ClientNotPermitted));
     }
 
