@@ -92,6 +92,7 @@ export class Authority {
     const route = claims.sid ? Buffer.from(claims.sid, "base64url") : jti.subarray(26);
     const values = [["token", hex(jti.subarray(10, 26)), 0], ["key_id", keyId, 0]];
     values.push(["client_cutoff", claims.client_id, origin], ["realm_cutoff_time", "", origin]);
+    if (claims.sid_client_id) values.push(["client_cutoff", claims.sid_client_id, origin]);
     if (route.length === 33) {
       const session = hex(route.subarray(17));
       values.push(["session", session, 0], ["session_epoch", session, epoch]);

@@ -100,7 +100,8 @@ class Authority:
         epoch, origin, random_bytes = int.from_bytes(jti[:4]), int.from_bytes(jti[4:10]), jti[10:26]
         route = decode(claims["sid"]) if "sid" in claims else jti[26:]
         values = [("token", random_bytes, 0), ("key_id", key_id, 0)]
-        values += [("client_cutoff", claims["client_id"], origin), ("realm_cutoff_time", "", origin)]
+        clients = {claims["client_id"], claims.get("sid_client_id", claims["client_id"])}
+        values += [("client_cutoff", client, origin) for client in clients] + [("realm_cutoff_time", "", origin)]
         if len(route) == 33:
             values += [("session", route[17:], 0), ("session_epoch", route[17:], epoch)]
         else:

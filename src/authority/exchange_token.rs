@@ -1,5 +1,5 @@
 //! Token exchange (RFC 8693): a client presents a token that it was given and gets one that may less.
-//! Nothing is committed: the new token falls with the session of the old one.
+//! Nothing is committed: the new token falls with the session of the old one and with that session's client.
 
 use serde_json::{Map, Value};
 
@@ -46,7 +46,7 @@ impl Authority {
         let random = fresh(&*self.entropy).token;
         let now = self.now();
         let (key, _) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;
-        let decided = exchange::exchange(&exchange, client, now, key, random);
+        let decided = exchange::exchange(&exchange, client, now, realm.policy.access_lifetime, key, random);
         let access = decided.inspect_err(|refusal| audit::refused(&realm.policy.realm, refusal))?;
         let access_token = self.signer.sign(&realm.issuer, &access).await?;
         audit::exchanged(&realm.policy.realm, &client.id, access.session);
@@ -85,6 +85,7 @@ fn access_token(token: &VerifiedToken) -> Result<AccessToken, Error> {
         confirmation: token.confirmation.clone(),
         actor,
         session: token.session,
+        session_client: token.session_client.clone(),
         issued: token.issued,
         expires: token.expires,
     })

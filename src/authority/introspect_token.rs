@@ -180,7 +180,10 @@ impl Authority {
             Some(Origin::Session(sid)) => {
                 let record = self.subjects.read(&realm.record_key(sid.into())).await?;
                 let session = record.as_ref().and_then(|record| record.session(sid.session));
-                Ok(session.is_some_and(|session| now < session.ends() && token.id.epoch >= session.access_epoch))
+                Ok(session.is_some_and(|session| {
+                    let stands = now < session.ends() && token.id.epoch >= session.access_epoch;
+                    stands && !is_cut_off(&self.index, &realm.policy.realm, session)
+                }))
             }
             Some(Origin::Subject(place)) => {
                 let record = self.subjects.read(&realm.record_key(place)).await?;

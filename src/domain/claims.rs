@@ -4,9 +4,13 @@ use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 
+/// Whose client's session an exchanged token belongs to, where `client_id` is who exchanged it: cutting
+/// off either ends the token.
+pub const SID_CLIENT_ID: &str = "sid_client_id";
+
 /// Names that the authority sets itself (RFC 7519, section 4.1; RFC 9068; RFC 8693; OpenID Connect
-/// `sid` and `azp`). A custom claim of such a name is refused.
-pub const REGISTERED: [&str; 17] = [
+/// `sid` and `azp`; its own `sid_client_id`). A custom claim of such a name is refused.
+pub const REGISTERED: [&str; 18] = [
     "iss",
     "sub",
     "aud",
@@ -18,6 +22,7 @@ pub const REGISTERED: [&str; 17] = [
     "scope",
     "cnf",
     "sid",
+    SID_CLIENT_ID,
     "act",
     "may_act",
     "azp",
@@ -128,6 +133,7 @@ mod tests {
             let refused = Claims::new(members(json!({ "role": "x", name: 1 })));
             assert_eq!(refused, Err(InvalidClaims::Registered(name.to_owned())));
         }
+        assert!(REGISTERED.contains(&SID_CLIENT_ID), "nobody says for himself whose session it is");
     }
 
     #[test]

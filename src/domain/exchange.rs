@@ -1,5 +1,8 @@
 //! Token exchange (RFC 8693): a client swaps a token that it was given for one that may less, in its
-//! own name. Nothing grows: audience, scope and lifetime are at most those of the token given.
+//! own name. Nothing grows: audience, scope and lifetime are at most those of the token given, and the
+//! lifetime at most the realm's.
+
+use std::time::Duration;
 
 use super::client::{Client, GrantType};
 use super::ids::{Audience, KeyNumber, Scope, Subject, TokenId};
@@ -23,11 +26,13 @@ pub struct Exchange {
     pub scope: Vec<Scope>,
 }
 
-/// Decides an exchange. The new token stays with the session, so that its end is the token's end too.
+/// Decides an exchange. The new token stays with the session, so that its end is the token's end too,
+/// and names the session's client, so that its cut-off is.
 pub fn exchange(
     request: &Exchange,
     client: &Client,
     now: Timestamp,
+    lifetime: Duration,
     key: KeyNumber,
     random: [u8; 16],
 ) -> Result<AccessToken, Refusal> {
@@ -65,14 +70,18 @@ pub fn exchange(
         [] => given.scope.iter().filter(|scope| client.scopes.contains(scope)).cloned().collect(),
         asked => asked.to_vec(),
     };
+    let issued = now.floor_to_second();
     Ok(AccessToken {
         id: TokenId { random, ..given.id },
         key,
         client: client.id.clone(),
+        // The same over every hop.
+        session_client: given.session_client.clone().or_else(|| Some(given.client.clone())),
         audience: or_all(&request.audience),
         scope,
         actor: Some(actor),
-        issued: now.floor_to_second(),
+        issued,
+        expires: given.expires.min(issued + lifetime),
         ..given.clone()
     })
 }
@@ -85,6 +94,8 @@ mod tests {
     use crate::domain::claims::Claims;
     use crate::domain::ids::{ClientId, RealmName, Route, SessionId, Sid, SubjectKey};
     use crate::domain::policy::Allowed;
+
+    const LIFETIME: Duration = Duration::from_secs(900);
 
     fn audiences(names: &[&str]) -> Vec<Audience> {
         names.iter().map(|name| Audience::parse(name).expect("an audience")).collect()
@@ -122,6 +133,7 @@ mod tests {
             confirmation: None,
             actor: None,
             session: Some(sid),
+            session_client: None,
             issued: Timestamp::from_seconds(1_000),
             expires: Timestamp::from_seconds(1_900),
         }
@@ -132,7 +144,7 @@ mod tests {
     }
 
     fn decide(request: &Exchange) -> Result<AccessToken, Refusal> {
-        exchange(request, &gateway(), Timestamp::from_seconds(1_100), KeyNumber(2), [9; 16])
+        exchange(request, &gateway(), Timestamp::from_seconds(1_100), LIFETIME, KeyNumber(2), [9; 16])
     }
 
     #[test]
@@ -140,6 +152,7 @@ mod tests {
         let made = decide(&asked(&[], &[])).expect("exchanges");
         assert_eq!((made.audience, made.scope), (audiences(&["orders"]), scopes(&["read"])));
         assert_eq!((made.session, made.expires, made.subject), (given().session, given().expires, subject("ann")));
+        assert_eq!((made.client.as_str(), &made.session_client), ("gateway", &Some(given().client)));
         assert_eq!((made.id.epoch, made.id.origin), (3, Timestamp::from_seconds(900)));
         assert_ne!(made.id.random, given().id.random);
         assert_eq!(made.actor, Some(Actor { subject: subject("gateway"), actor: None }));
@@ -155,6 +168,13 @@ mod tests {
     }
 
     #[test]
+    fn no_token_lives_longer_than_the_realms() {
+        let given = AccessToken { expires: Timestamp::from_seconds(9_000), ..given() };
+        let made = decide(&Exchange { given, ..asked(&[], &[]) }).expect("exchanges");
+        assert_eq!(made.expires, Timestamp::from_seconds(1_100) + LIFETIME);
+    }
+
+    #[test]
     fn a_token_without_a_session_bound_to_a_key_or_for_others_is_refused() {
         let confirmation = Some(super::super::token::Confirmation::JwkThumbprint([1; 32]));
         for given in [
@@ -166,7 +186,7 @@ mod tests {
             assert!(matches!(decide(&request), Err(Refusal::NotExchangeable(_))), "{request:?}");
         }
         let nobody = Client { grants: BTreeSet::new(), ..gateway() };
-        let refused = exchange(&asked(&[], &[]), &nobody, Timestamp::ZERO, KeyNumber(2), [9; 16]);
+        let refused = exchange(&asked(&[], &[]), &nobody, Timestamp::ZERO, LIFETIME, KeyNumber(2), [9; 16]);
         assert_eq!(refused, Err(Refusal::ClientNotPermitted));
     }
 
@@ -178,6 +198,7 @@ mod tests {
             given = decide(&Exchange { given, actor, ..asked(&[], &[]) }).expect("exchanges");
             let actor = given.actor.as_ref().expect("an actor");
             assert_eq!((actor.subject.as_str(), actor.length()), (format!("hop {hop}").as_str(), hop));
+            assert_eq!(given.session_client.as_ref().map(ClientId::as_str), Some("app"), "whose session it is");
         }
         let refused = decide(&Exchange { given, ..asked(&[], &[]) });
         assert!(matches!(refused, Err(Refusal::NotExchangeable(_))), "{refused:?}");

@@ -154,6 +154,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
         confirmation: login.confirmation.clone(),
         actor: None,
         session: None,
+        session_client: None,
         issued: now.floor_to_second(),
         expires: now.floor_to_second() + policy.access_lifetime,
     };

@@ -130,6 +130,7 @@ impl Session {
             confirmation: self.confirmation.clone(),
             actor: None,
             session: Some(place.sid(self.id)),
+            session_client: None,
             issued: stamp.issued.floor_to_second(),
             expires: stamp.expires,
         }

@@ -42,6 +42,8 @@ pub struct AccessToken {
     pub actor: Option<Actor>,
     /// `sid`: absent for a token without a session.
     pub session: Option<Sid>,
+    /// `sid_client_id`: the session's client, where the token was exchanged and has another.
+    pub session_client: Option<ClientId>,
     /// `iat`, whole seconds.
     pub issued: Timestamp,
     /// `exp`, whole seconds.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::SignError;
 use super::key::{SigningKey, header};
+use crate::domain::claims::SID_CLIENT_ID;
 use crate::domain::ids::{Audience, Scope};
 use crate::domain::token::{AccessToken, Actor, Confirmation};
 use crate::verify::MAX_TOKEN_BYTES;
@@ -71,6 +72,9 @@ impl Serialize for Payload<'_> {
         }
         if let Some(sid) = &token.session {
             claims.serialize_entry("sid", &Text(sid))?;
+        }
+        if let Some(client) = &token.session_client {
+            claims.serialize_entry(SID_CLIENT_ID, client.as_str())?;
         }
         if let Some(confirmation) = &token.confirmation {
             claims.serialize_entry("cnf", &Cnf(confirmation))?;

@@ -34,6 +34,7 @@ fn token() -> AccessToken {
         confirmation: None,
         actor: None,
         session: Some(Sid { pepper_id: 1, subject: SubjectKey([2; 16]), session: SessionId([3; 16]) }),
+        session_client: None,
         issued: Timestamp::from_seconds(1_000),
         expires: Timestamp::from_seconds(1_900),
     }
@@ -77,6 +78,8 @@ async fn what_is_empty_is_left_out_and_what_is_several_is_an_array() {
     assert_eq!(claims["aud"], json!(["api", "other"]));
     assert_eq!(claims["cnf"], json!({ "jkt": "A".repeat(43) }));
     assert_eq!((claims.get("scope"), claims.get("sid")), (None, None));
+    token.session_client = Some(ClientId::parse("web").expect("a client"));
+    assert_eq!(payload(&token).await["sid_client_id"], "web");
     token.confirmation = Some(Confirmation::CertificateThumbprint([0; 32]));
     assert_eq!(payload(&token).await["cnf"], json!({ "x5t#S256": "A".repeat(43) }));
 }

@@ -334,7 +334,9 @@ impl RevocationIndex {
         if !self.any_wide.load(Ordering::Acquire) {
             return false;
         }
-        let by_time = self.cut_off(&token.realm, &token.client).is_some_and(|at| token.id.origin <= at);
+        // An exchanged token hangs on the client that holds it and on the one whose session it is from.
+        let mut clients = std::iter::once(&token.client).chain(&token.session_client);
+        let by_time = clients.any(|client| self.cut_off(&token.realm, client).is_some_and(|at| token.id.origin <= at));
         by_time || self.key_ended(&token.kid)
     }
 

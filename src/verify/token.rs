@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::json;
 use super::rejection::Rejection;
+use crate::domain::claims::SID_CLIENT_ID;
 use crate::domain::ids::{Audience, ClientId, KeyId, RealmName, Route, Scope, Sid, Subject, TokenId};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Confirmation;
@@ -39,6 +40,8 @@ pub struct VerifiedToken {
     pub scope: Vec<Scope>,
     /// `sid`, or the session that `jti` carries where a realm's claims have no `sid`.
     pub session: Option<Sid>,
+    /// `sid_client_id`: the session's client, where the token was exchanged and `client` is another.
+    pub session_client: Option<ClientId>,
     /// `iat`.
     pub issued: Timestamp,
     /// `exp`.
@@ -68,6 +71,7 @@ impl VerifiedToken {
             audience: claims.required("aud", audience)?,
             scope: claims.optional("scope", scope)?.unwrap_or_default(),
             session: session(&id, sid)?,
+            session_client: claims.optional(SID_CLIENT_ID, |value| ClientId::parse(value.as_str()?).ok())?,
             issued: claims.required("iat", numeric_date)?,
             expires: claims.required("exp", numeric_date)?,
             not_before: claims.optional("nbf", numeric_date)?,

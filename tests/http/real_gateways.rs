@@ -71,6 +71,9 @@ async fn asks_about_each_request(guarded: &Guarded) {
     assert_eq!((&reached["x-auth-subject"], &reached["x-auth-client-id"]), (&"ann".into(), &"cli".into()));
     assert_eq!(reached["x-auth-session-id"], tokens.session_id);
     assert_eq!(reached.get("authorization"), None, "the service gets no token");
+    let underscored = guarded.get(&[("Authorization", &bearer), ("X_Auth_Subject", "root")]).await;
+    let reached = |answer: &Answer| answer.status == 200 && answer.json().get("x_auth_subject").is_some();
+    assert!(!reached(&underscored), "to many a service this is X-Auth-Subject: {underscored:?}");
 
     let cookie = format!("__Host-access_token={}", tokens.access_token);
     assert_eq!(guarded.get(&[("Cookie", &cookie)]).await.status, 200);
@@ -89,11 +92,27 @@ async fn asks_about_each_request(guarded: &Guarded) {
 
     let public = guarded.send("GET", "/public/x", &[("X-Auth-Subject", "root")]).await;
     assert_eq!((public.status, public.json().get("x-auth-subject")), (200, None), "nobody names himself");
+    let underscored = guarded.send("GET", "/public/x", &[("X_Auth_Subject", "root")]).await;
+    assert!(!reached(&underscored), "nor by another spelling: {underscored:?}");
+    for path in ["/public-admin", "/public/../orders", "/public/%2e%2e/orders"] {
+        assert_eq!(guarded.send("GET", path, &[]).await.status, 401, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_asks_about_each_request() {
-    asks_about_each_request(&Guarded::start("deploy/envoy/ext_authz.yaml", envoy).await).await;
+    let guarded = Guarded::start("deploy/envoy/ext_authz.yaml", envoy).await;
+    asks_about_each_request(&guarded).await;
+    for (path, status) in [
+        ("/public", 200),
+        ("/public//../../orders", 401),
+        // To ask again for what it means.
+        ("/public%2f..%2forders", 307),
+        ("/public/..%5corders", 307),
+    ] {
+        assert_eq!(guarded.send("GET", path, &[]).await.status, status, "{path}");
+    }
+    assert_eq!(guarded.send("GET", "/public/x", &[("X_Auth_Subject", "root")]).await.status, 400);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,9 +129,11 @@ async fn nginx_asks_about_each_request() {
 async fn envoy_checks_tokens_by_the_key_set() {
     let guarded = Guarded::start("deploy/envoy/jwt_authn.yaml", envoy).await;
     let tokens = guarded.login("ann", "orders").await;
+    let bearer = format!("Bearer {}", tokens.access_token);
     assert_eq!(guarded.bearer(&tokens).await, 200);
     assert_eq!(guarded.get(&[("Cookie", &format!("__Host-access_token={}", tokens.access_token))]).await.status, 200);
     assert_eq!(guarded.get(&[]).await.status, 401);
+    assert_eq!(guarded.get(&[("Authorization", &bearer), ("X_Any", "1")]).await.status, 400);
     assert_eq!(guarded.bearer(&guarded.expired).await, 401, "expired");
     assert_eq!(guarded.bearer(&guarded.login("ann", "mail").await).await, 403, "for another audience");
     let unsigned = v1::TokenPair {

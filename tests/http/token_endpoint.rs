@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use token_authority::proto::v1;
 
 use crate::realm::Realm;
 
@@ -109,4 +110,27 @@ async fn an_exchanged_token_may_less_says_who_acts_and_falls_with_its_session() 
     assert_eq!(realm.post("app", "revoke", &[("token", &login.refresh_token)]).await.status, 200);
     assert!(!realm.is_active(token).await);
     assert_eq!(ask(&[]).await.refusal(), (400, "invalid_request".to_owned()), "nothing is made of what has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchanged_token_falls_with_the_client_of_its_session_over_every_hop() {
+    let realm = Realm::start().await;
+    let exchange = async |token: &str| {
+        let form = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+        let tokens = realm.post("gateway", "token", &form).await.json();
+        tokens["access_token"].as_str().unwrap().to_owned()
+    };
+    let first = exchange(&realm.login("ann").await.access_token).await;
+    let second = exchange(&first).await;
+    let others = exchange(&realm.login_for("ann", "web", &["orders"]).await.access_token).await;
+    for token in [&first, &second, &others] {
+        assert!(realm.is_active(token).await);
+    }
+    let revoke = v1::RevokeClientRequest { client_id: "app".to_owned(), ..Default::default() };
+    realm.server.tokens.clone().revoke_client(revoke).await.expect("revokes");
+    for token in [&first, &second] {
+        assert!(!realm.is_active(token).await);
+        assert!(!realm.server.introspect(token).await.active);
+    }
+    assert!(realm.is_active(&others).await, "of another client's session");
 }

@@ -27,6 +27,7 @@ fn access_token() -> AccessToken {
         confirmation: Some(Confirmation::JwkThumbprint([7; 32])),
         actor: None,
         session: Some(sid()),
+        session_client: Some(ClientId::parse("opener").unwrap()),
         issued: NOW,
         expires: NOW + std::time::Duration::from_secs(900),
     }
@@ -67,6 +68,7 @@ async fn another_library_verifies_what_is_signed_here() {
         let order = |claims: &Map<String, Value>| serde_json::to_string(claims).unwrap();
         assert_eq!(order(&own.claims), order(token.claims.members()));
         assert_eq!((&own.subject, &own.client, &own.kid), (&token.subject, &token.client, key.kid()));
+        assert_eq!(own.session_client, token.session_client);
         assert_eq!((&own.audience, &own.scope), (&token.audience, &token.scope));
         assert_eq!((&own.confirmation, own.issued, own.expires), (&token.confirmation, token.issued, token.expires));
     }

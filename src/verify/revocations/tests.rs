@@ -42,6 +42,7 @@ struct Numbers {
     epoch: u32,
     issued: i64,
     wide: u8,
+    session_client: Option<u8>,
     has_session: bool,
 }
 
@@ -59,6 +60,7 @@ fn token(n: Numbers) -> VerifiedToken {
         audience: vec![Audience::parse("a").expect("an audience")],
         scope: Vec::new(),
         session: n.has_session.then_some(sid),
+        session_client: n.session_client.map(client),
         issued: Timestamp::from_millis(n.issued).floor_to_second(),
         expires: LATER,
         not_before: None,
@@ -79,7 +81,8 @@ fn ends(scope: &RevocationScope, token: &VerifiedToken) -> bool {
             matches!(token.id.route, Route::Subject { subject, .. } if subject == *key) && token.id.epoch < *below
         }
         RevocationScope::Client(realm, client, at) => {
-            token.realm == *realm && token.client == *client && token.id.origin <= *at
+            let holds = token.client == *client || token.session_client.as_ref() == Some(client);
+            token.realm == *realm && holds && token.id.origin <= *at
         }
         RevocationScope::Key(kid) => token.kid == *kid,
         RevocationScope::Realm(realm, at) => token.realm == *realm && token.id.origin <= *at,
@@ -100,9 +103,9 @@ fn scopes() -> impl Strategy<Value = RevocationScope> {
 }
 
 fn tokens() -> impl Strategy<Value = VerifiedToken> {
-    (0u8..6, 0u8..6, 0u32..4, 0i64..6, 0u8..6, any::<bool>()).prop_map(
-        |(random, owner, epoch, issued, wide, has_session)| {
-            token(Numbers { random, owner, epoch, issued, wide, has_session })
+    (0u8..6, 0u8..6, 0u32..4, 0i64..6, 0u8..6, prop::option::of(0u8..6), any::<bool>()).prop_map(
+        |(random, owner, epoch, issued, wide, session_client, has_session)| {
+            token(Numbers { random, owner, epoch, issued, wide, session_client, has_session })
         },
     )
 }
@@ -178,7 +181,8 @@ fn a_weaker_entry_takes_nothing_back() {
     }
 }
 
-const NUMBERS: Numbers = Numbers { random: 1, owner: 1, epoch: 2, issued: 3, wide: 1, has_session: false };
+const NUMBERS: Numbers =
+    Numbers { random: 1, owner: 1, epoch: 2, issued: 3, wide: 1, session_client: None, has_session: false };
 
 #[test]
 fn an_entry_stays_until_its_second_is_over() {
