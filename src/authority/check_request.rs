@@ -1,5 +1,5 @@
 //! May this request of a gateway pass, and as whom: the token is found, verified, and held against what
-//! the route requires. Asked from memory alone; how gateways put the question is not known here.
+//! the route requires. Asked from memory, unless its key is new; how gateways put the question is not known here.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing::debug;
 
 use crate::domain::ids::{Audience, Scope};
-use crate::verify::VerifiedToken;
+use crate::verify::{VerifiedToken, Verifier};
 
 use super::{Authority, Error, Realm};
 
@@ -140,7 +140,7 @@ impl Denial {
 
 impl Authority {
     /// Decides about a request. An outage is an error, never a denial.
-    pub fn check_request(&self, request: &HeldRequest<'_>, required: &Requirements) -> Result<Verdict, Error> {
+    pub async fn check_request(&self, request: &HeldRequest<'_>, required: &Requirements) -> Result<Verdict, Error> {
         let realm = self.realm(&required.realm)?;
         self.check_index()?;
         let denied = |denial| Ok(Verdict::Denied(denial));
@@ -150,7 +150,8 @@ impl Authority {
         if bearer.is_none() && !request.is_own() {
             return denied(Denial::CrossSite);
         }
-        let token = match self.verifier.verify(&realm.policy.realm, text, self.now()) {
+        let check = |verifier: &Verifier| verifier.verify(realm.name(), text, self.now());
+        let token = match self.with_newest_keys(realm.name(), check).await? {
             Ok(token) => token,
             Err(rejection) => {
                 debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "request denied");

@@ -54,7 +54,7 @@ impl Authorization for ExtAuthz {
             origin: header("origin"),
             fetch_site: header("sec-fetch-site"),
         };
-        let verdict = self.0.check_request(&held, &required).map_err(status)?;
+        let verdict = self.0.check_request(&held, &required).await.map_err(status)?;
         Ok(Response::new(match verdict {
             Verdict::Allowed(token) => allowed(&token, removed),
             Verdict::Denied(denial) => denied(denial),

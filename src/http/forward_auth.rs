@@ -34,7 +34,7 @@ pub(super) async fn check(
         origin: once(&headers, header::ORIGIN.as_str())?,
         fetch_site: once(&headers, "sec-fetch-site")?,
     };
-    Ok(match edge.authority.check_request(&held, &required)? {
+    Ok(match edge.authority.check_request(&held, &required).await? {
         Verdict::Allowed(token) => {
             let identity = check_request::identity(&token).into_iter();
             let headers: HeaderMap = identity

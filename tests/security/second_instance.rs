@@ -1,8 +1,12 @@
 //! What one instance answers while another, or a commit that nobody heard of, is ahead of it.
 
-use token_authority::domain::client::Client;
+use token_authority::authority::check_request::{HeldRequest, Requirements, Verdict};
+use token_authority::authority::exchange_token::ExchangeToken;
+use token_authority::authority::{Error, IssuedTokens};
+use token_authority::domain::client::{Client, GrantType};
 use token_authority::domain::ids::ClientId;
 use token_authority::domain::policy::Allowed;
+use token_authority::domain::rotate_keys::PublishAhead;
 
 use crate::store_faults::faulty_store::Fault;
 use crate::store_faults::world::{World, sid};
@@ -10,7 +14,7 @@ use crate::store_faults::world::{World, sid};
 /// The app itself, which has no role.
 fn app() -> Client {
     let (audiences, scopes) = (Allowed::Any, Allowed::Any);
-    Client { id: ClientId::parse("app").unwrap(), grants: [].into(), audiences, scopes, roles: [].into() }
+    Client { id: ClientId::parse("app").unwrap(), grants: GrantType::ALL.into(), audiences, scopes, roles: [].into() }
 }
 
 #[tokio::test]
@@ -29,4 +33,59 @@ async fn a_revocation_sent_again_by_a_client_is_proven_too() {
         calls.push(seen.len());
     }
     assert!(calls.contains(&3), "the session, the record and the proof: {calls:?}");
+}
+
+/// A login at an instance that made a key for it.
+async fn login_by_a_new_key(world: &World, device: &str) -> IssuedTokens {
+    let key = world.authority.prepare_key("web", None, None).await.unwrap();
+    world.authority.activate_key("web", Some(key.kid), PublishAhead::Skipped).await.unwrap();
+    world.login("ann", device).await
+}
+
+#[tokio::test]
+async fn a_token_whose_key_cannot_be_looked_up_is_not_answered_as_revoked() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    let tokens = login_by_a_new_key(&other, "phone").await;
+    let revoke = || world.authority.revoke_token("web", &tokens.access_token);
+    world.store.arm(0, &[Fault::Unavailable; 3]);
+    assert!(matches!(revoke().await, Err(Error::StoreUnavailable(_))));
+    assert!(matches!(revoke().await, Err(Error::StoreUnavailable(_))), "the reading is used up");
+    let again = world.authority.revoke_token_for("web", &app(), &tokens.access_token).await;
+    assert!(matches!(again, Err(Error::StoreUnavailable(_))), "{again:?}");
+    world.store.disarm();
+    world.authority.tend_keys_once().await;
+    revoke().await.expect("revokes");
+    assert!(!world.active(&tokens.access_token).await);
+
+    // One newer than the reading of this tick.
+    let tokens = login_by_a_new_key(&other, "laptop").await;
+    let app = app();
+    let revoke = || world.authority.revoke_token_for("web", &app, &tokens.access_token);
+    assert!(matches!(revoke().await, Err(Error::NotFresh)));
+    world.authority.tend_keys_once().await;
+    revoke().await.expect("revokes");
+    assert!(!world.active(&tokens.access_token).await);
+}
+
+async fn passes(world: &World, tokens: &IssuedTokens) -> bool {
+    let required = Requirements::parse([("realm", "web")]).unwrap();
+    let bearer = format!("Bearer {}", tokens.access_token);
+    let held = HeldRequest { authorization: Some(&bearer), ..HeldRequest::default() };
+    matches!(world.authority.check_request(&held, &required).await.unwrap(), Verdict::Allowed(_))
+}
+
+async fn exchange(world: &World, tokens: &IssuedTokens) -> Result<IssuedTokens, Error> {
+    let subject_token = tokens.access_token.clone();
+    let request = ExchangeToken { subject_token, actor_token: None, audience: Vec::new(), scope: Vec::new() };
+    world.authority.exchange_token("web", &app(), request).await
+}
+
+#[tokio::test]
+async fn a_key_that_another_instance_just_made_serves_here() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    assert!(passes(&world, &login_by_a_new_key(&other, "phone").await).await);
+    world.authority.tend_keys_once().await;
+    exchange(&world, &login_by_a_new_key(&other, "laptop").await).await.expect("exchanges");
 }
