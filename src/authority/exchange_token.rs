@@ -45,6 +45,7 @@ impl Authority {
             None => None,
         };
         let exchange = Exchange { given, actor, audience: request.audience, scope: request.scope };
+        let realm = self.realms.signing(realm).await?;
         let random = fresh(&*self.entropy).token;
         let now = self.now();
         let (key, _) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;

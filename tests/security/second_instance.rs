@@ -1,11 +1,19 @@
 //! What one instance answers while another, or a commit that nobody heard of, is ahead of it.
 
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
 use token_authority::authority::check_request::{HeldRequest, Requirements, Verdict};
 use token_authority::authority::exchange_token::ExchangeToken;
+use token_authority::authority::ports::Clock as _;
 use token_authority::authority::{Error, IssuedTokens};
 use token_authority::domain::client::{Client, GrantType};
 use token_authority::domain::ids::ClientId;
+use token_authority::domain::key_ring::KeyState;
 use token_authority::domain::policy::Allowed;
+use token_authority::domain::revocation::{RevocationEntry, RevocationScope};
 use token_authority::domain::rotate_keys::PublishAhead;
 
 use crate::store_faults::faulty_store::Fault;
@@ -88,4 +96,27 @@ async fn a_key_that_another_instance_just_made_serves_here() {
     assert!(passes(&world, &login_by_a_new_key(&other, "phone").await).await);
     world.authority.tend_keys_once().await;
     exchange(&world, &login_by_a_new_key(&other, "laptop").await).await.expect("exchanges");
+}
+
+#[tokio::test]
+async fn nothing_is_signed_with_a_key_that_another_instance_revoked() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    let late = world.beside().await;
+    let keys = other.authority.list_keys("web").await.unwrap();
+    let old = keys.into_iter().find(|key| key.state == KeyState::Active).unwrap().kid;
+    other.authority.revoke_key("web", old.clone(), "stolen").await.unwrap();
+    let tokens = other.login("ann", "phone").await;
+    // As the log tells it.
+    let until = world.clock.now() + Duration::from_secs(3600);
+    world.index.insert(&RevocationEntry { scope: RevocationScope::Key(old.clone()), until });
+    let audience = ClientId::parse("app").unwrap();
+    let exchanged = exchange(&world, &tokens).await.expect("exchanges").access_token;
+    late.index.insert(&RevocationEntry { scope: RevocationScope::Key(old.clone()), until });
+    let statement = late.authority.introspection_statement("web", &audience, json!({})).await.expect("signs");
+    for signed in [exchanged, statement] {
+        let header = URL_SAFE_NO_PAD.decode(signed.split('.').next().unwrap()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        assert_ne!(header["kid"], old.as_str(), "signed with the revoked key");
+    }
 }
