@@ -51,9 +51,17 @@ pub struct Requirements {
 
 impl Requirements {
     /// Reads settings of a route. An unknown one is refused: a mistyped requirement must not be none.
+    /// So is a second one where one counts: it must not take the place of the first.
     pub fn parse<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Error> {
         let mut required = Self::default();
+        let mut given = Vec::new();
         for (name, value) in settings {
+            if given.contains(&name) {
+                return Err(Error::invalid(name, "must be given once"));
+            }
+            if matches!(name, "realm" | "audience" | "role") {
+                given.push(name);
+            }
             match name.split_once('.') {
                 None if name == "realm" => required.realm = value.to_owned(),
                 None if name == "audience" => required.audience = Some(Audience::parse(value)?),
@@ -237,6 +245,10 @@ mod tests {
         assert!(parse(&[("audience", "api"), ("scope", "a b"), ("role", "x"), ("claim.tier", "1")]).is_ok());
         for (name, value) in [("audiance", "api"), ("claim", "x"), ("claims.x", "y"), ("scope", ""), ("audience", "")] {
             assert!(parse(&[(name, value)]).is_err(), "{name}");
+        }
+        for name in ["realm", "audience", "role"] {
+            assert!(parse(&[(name, "a")]).is_ok());
+            assert!(parse(&[(name, "a"), (name, "b")]).is_err(), "{name} twice");
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) async fn check(
     Query(settings): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
+    // Named by the path alone: another one in the query is one too many.
     let realm = ("realm", realm.as_str());
     let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let required = Requirements::parse(settings.chain([realm]))?;

@@ -206,6 +206,15 @@ async fn what_is_misconfigured_lets_nobody_pass() {
     let refused = gateways.ask_envoy("GET", &header, &[("audiance", "orders")]).await.expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert_eq!(gateways.ask_http("GET", &header, &[("audiance", "orders")]).await.refusal().0, 400);
+    let refused = gateways.ask_envoy("GET", &header, &[("authorization", "removed")]).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    for twice in [[("role", "owner"), ("role", "")], [("audience", "mail"), ("audience", "orders")]] {
+        assert_eq!(gateways.ask_http("GET", &header, &twice).await.refusal().0, 400, "{twice:?}");
+    }
+    for realm in ["nowhere", "default", ""] {
+        let refused = gateways.ask_http("GET", &header, &[("realm", realm)]).await.refusal();
+        assert_eq!(refused.0, 400, "the path names the realm, and not {realm:?}");
+    }
     let refused = gateways.ask_envoy("GET", &header, &[("realm", "nowhere")]).await.expect_err("refused");
     assert_eq!(refused.code(), Code::NotFound);
     let twice = [header[0], ("Authorization", "Bearer x")];
