@@ -29,8 +29,8 @@ pub struct HeldRequest<'a> {
     pub host: &'a str,
     /// `Authorization`.
     pub authorization: Option<&'a str>,
-    /// `Cookie`.
-    pub cookie: Option<&'a str>,
+    /// `Cookie`, in which other applications may write what they like.
+    pub cookie: Option<&'a [u8]>,
     /// `Origin`.
     pub origin: Option<&'a str>,
     /// `Sec-Fetch-Site`.
@@ -202,11 +202,16 @@ fn bearer(authorization: &str) -> Option<&str> {
 }
 
 /// The one cookie of that name (RFC 6265, section 5.4); of several, nobody knows who set which.
-pub fn cookie<'a>(cookies: &'a str, name: &str) -> Option<&'a str> {
-    let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(given, _)| *given == name).map(|(_, value)| value);
+pub fn cookie<'a>(header: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut values = cookies(header, name);
     let value = values.next()?;
-    values.next().is_none().then_some(value)
+    if values.next().is_some() { None } else { std::str::from_utf8(value).ok() }
+}
+
+/// All cookies of that name.
+pub fn cookies<'a>(header: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = header.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// Who passed: each of `IDENTITY_HEADERS`, in order, with its value if the token says one. What is not
@@ -287,8 +292,10 @@ mod tests {
             ("__host-t=x", None),
             ("", None),
         ] {
-            assert_eq!(cookie(cookies, "__Host-t"), found, "{cookies}");
+            assert_eq!(cookie(cookies.as_bytes(), "__Host-t"), found, "{cookies}");
         }
+        assert_eq!(cookie(b"name=J\xf6rg; __Host-t=x", "__Host-t"), Some("x"));
+        assert_eq!(cookie(b"__Host-t=\xf6", "__Host-t"), None);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Authorization for ExtAuthz {
             method: &held.method,
             host: &held.host,
             authorization: header("authorization"),
-            cookie: header("cookie"),
+            cookie: header("cookie").map(str::as_bytes),
             origin: header("origin"),
             fetch_site: header("sec-fetch-site"),
         };

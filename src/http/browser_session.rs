@@ -14,7 +14,7 @@ use crate::domain::refusal::Refusal;
 use super::Edge;
 use super::caller::InRealm;
 use super::error::HttpError;
-use super::headers::once;
+use super::headers::{cookies, once};
 
 /// Sent to `/session` and nowhere else. `__Secure-`, since `__Host-` would mean every path.
 const REFRESH_COOKIE: &str = "__Secure-refresh_token";
@@ -81,7 +81,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), HttpError> {
 }
 
 fn given(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpError> {
-    Ok(once(headers, header::COOKIE.as_str())?.and_then(|cookies| cookie(cookies, name)).map(str::to_owned))
+    Ok(cookies(headers)?.and_then(|cookies| cookie(cookies, name)).map(str::to_owned))
 }
 
 /// The names and paths of a realm's two cookies.

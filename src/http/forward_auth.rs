@@ -10,7 +10,7 @@ use crate::authority::check_request::{self, HeldRequest, Requirements, Verdict};
 use super::Edge;
 use super::caller::InRealm;
 use super::error::HttpError;
-use super::headers::once;
+use super::headers::{cookies, once};
 
 /// Where gateways say what they hold: Traefik by itself, NGINX as it is configured.
 const METHOD: &str = "x-forwarded-method";
@@ -31,7 +31,7 @@ pub(super) async fn check(
         method: once(&headers, METHOD)?.unwrap_or_default(),
         host: host.unwrap_or_default(),
         authorization: once(&headers, header::AUTHORIZATION.as_str())?,
-        cookie: once(&headers, header::COOKIE.as_str())?,
+        cookie: cookies(&headers)?,
         origin: once(&headers, header::ORIGIN.as_str())?,
         fetch_site: once(&headers, "sec-fetch-site")?,
     };

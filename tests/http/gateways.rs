@@ -122,6 +122,7 @@ async fn both_edges_give_one_verdict() {
         // A bad token is not made good by a cookie beside it.
         (&[("authorization", "Bearer x"), with_cookie[0]], &[], 401, invalid),
         (&with_cookie, &[], 200, ""),
+        (&[("cookie", &format!("other=Jörg; {COOKIE}={token}"))], &[], 200, ""),
         (&[("cookie", &format!("other={token}"))], &[], 401, none),
         (
             &header,
