@@ -17,6 +17,9 @@ use super::{Authority, Error, Realm};
 pub const IDENTITY_HEADERS: [&str; 5] =
     ["x-auth-subject", "x-auth-client-id", "x-auth-session-id", "x-auth-scope", "x-auth-audience"];
 
+/// Headers of a request that asks for another protocol; a gateway may pass on only the last.
+pub const UPGRADE_HEADERS: [&str; 2] = ["upgrade", "sec-websocket-key"];
+
 /// Methods that change nothing (RFC 9110, section 9.2.1).
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
@@ -35,6 +38,8 @@ pub struct HeldRequest<'a> {
     pub origin: Option<&'a str>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<&'a str>,
+    /// Whether it asks for another protocol, as a WebSocket does (`Upgrade`, `Sec-WebSocket-Key`).
+    pub upgrades: bool,
 }
 
 /// What a route requires of a token.
@@ -176,9 +181,9 @@ impl Authority {
 
 impl HeldRequest<'_> {
     /// Whether the site itself made it, or it changes nothing. Browsers send cookies along with what any
-    /// other site has them ask for.
+    /// other site has them ask for, and let any site talk over a WebSocket once it is open (RFC 6455, section 10.2).
     pub fn is_own(&self) -> bool {
-        SAFE_METHODS.contains(&self.method) || self.is_same_origin()
+        (SAFE_METHODS.contains(&self.method) && !self.upgrades) || self.is_same_origin()
     }
 
     /// Whether its own origin made it. A browser says so in one of two headers, and no script can set
@@ -277,6 +282,13 @@ mod tests {
         for (method, fetch_site, origin, own) in cases {
             let request = HeldRequest { method, host: "shop.example:444", fetch_site, origin, ..Default::default() };
             assert_eq!(request.is_own(), own, "{request:?}");
+        }
+        for (origin, own) in
+            [(Some("https://evil.example"), false), (None, false), (Some("https://shop.example"), true)]
+        {
+            let socket =
+                HeldRequest { method: "GET", host: "shop.example", origin, upgrades: true, ..Default::default() };
+            assert_eq!(socket.is_own(), own, "{socket:?}");
         }
         let nowhere = HeldRequest { method: "POST", origin: Some("https://"), ..Default::default() };
         assert!(!nowhere.is_own());

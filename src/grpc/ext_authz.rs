@@ -14,9 +14,11 @@ use envoy_types::pb::google::rpc;
 use serde_json::Value;
 use tonic::{Code, Request, Response, Status, async_trait};
 
-use crate::authority::{Authority, Error};
-use crate::authority::check_request::{self, Denial, HeldRequest, IDENTITY_HEADERS, Requirements, Verdict};
+use crate::authority::check_request::{
+    self, Denial, HeldRequest, IDENTITY_HEADERS, Requirements, UPGRADE_HEADERS, Verdict,
+};
 use crate::authority::introspect_token::VerifiedToken;
+use crate::authority::{Authority, Error};
 use crate::domain::ids::{Audience, Scope};
 
 use super::status::status;
@@ -57,6 +59,7 @@ impl Authorization for ExtAuthz {
             cookie: header("cookie").map(str::as_bytes),
             origin: header("origin"),
             fetch_site: header("sec-fetch-site"),
+            upgrades: UPGRADE_HEADERS.iter().any(|name| header(name).is_some()),
         };
         let verdict = self.0.check_request(&held, &required).await.map_err(status)?;
         Ok(Response::new(match verdict {

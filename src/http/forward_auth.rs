@@ -5,7 +5,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::authority::check_request::{self, HeldRequest, Requirements, Verdict};
+use crate::authority::check_request::{self, HeldRequest, Requirements, UPGRADE_HEADERS, Verdict};
 
 use super::Edge;
 use super::caller::InRealm;
@@ -34,6 +34,7 @@ pub(super) async fn check(
         cookie: cookies(&headers)?,
         origin: once(&headers, header::ORIGIN.as_str())?,
         fetch_site: once(&headers, "sec-fetch-site")?,
+        upgrades: UPGRADE_HEADERS.iter().any(|name| headers.contains_key(*name)),
     };
     Ok(match edge.authority.check_request(&held, &required).await? {
         Verdict::Allowed(token) => {

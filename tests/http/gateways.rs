@@ -160,6 +160,12 @@ async fn a_cookie_does_not_serve_another_site() {
     ] {
         assert_eq!(gateways.ask(method, &[cookie, more], &[]).await.0, status, "{method} {more:?}");
     }
+    for upgrade in [("upgrade", "websocket"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")] {
+        for (origin, status) in [("https://shop.example", 200), ("https://evil.example", 403)] {
+            let headers = [cookie, upgrade, ("origin", origin)];
+            assert_eq!(gateways.ask("GET", &headers, &[]).await.0, status, "{upgrade:?} {origin}");
+        }
+    }
     let header = [("authorization", bearer.as_str()), ("origin", "https://evil.example")];
     assert_eq!(gateways.ask("POST", &header, &[]).await.0, 200, "a header is no cookie: scripts set it knowingly");
 }
