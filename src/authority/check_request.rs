@@ -1,5 +1,5 @@
 //! May this request of a gateway pass, and as whom: the token is found, verified, and held against what
-//! the route requires. Asked from memory alone; how gateways put the question is not known here.
+//! the route requires. Asked from memory, unless its key is new; how gateways put the question is not known here.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tracing::debug;
 
 use crate::domain::ids::{Audience, Scope};
-use crate::verify::VerifiedToken;
+use crate::verify::{VerifiedToken, Verifier};
 
 use super::{Authority, Error, Realm};
 
@@ -16,6 +16,9 @@ use super::{Authority, Error, Realm};
 /// request first: a stranger must not name himself.
 pub const IDENTITY_HEADERS: [&str; 5] =
     ["x-auth-subject", "x-auth-client-id", "x-auth-session-id", "x-auth-scope", "x-auth-audience"];
+
+/// Headers of a request that asks for another protocol; a gateway may pass on only the last.
+pub const UPGRADE_HEADERS: [&str; 2] = ["upgrade", "sec-websocket-key"];
 
 /// Methods that change nothing (RFC 9110, section 9.2.1).
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
@@ -29,12 +32,14 @@ pub struct HeldRequest<'a> {
     pub host: &'a str,
     /// `Authorization`.
     pub authorization: Option<&'a str>,
-    /// `Cookie`.
-    pub cookie: Option<&'a str>,
+    /// `Cookie`, in which other applications may write what they like.
+    pub cookie: Option<&'a [u8]>,
     /// `Origin`.
     pub origin: Option<&'a str>,
     /// `Sec-Fetch-Site`.
     pub fetch_site: Option<&'a str>,
+    /// Whether it asks for another protocol, as a WebSocket does (`Upgrade`, `Sec-WebSocket-Key`).
+    pub upgrades: bool,
 }
 
 /// What a route requires of a token.
@@ -51,9 +56,17 @@ pub struct Requirements {
 
 impl Requirements {
     /// Reads settings of a route. An unknown one is refused: a mistyped requirement must not be none.
+    /// So is a second one where one counts: it must not take the place of the first.
     pub fn parse<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, Error> {
         let mut required = Self::default();
+        let mut given = Vec::new();
         for (name, value) in settings {
+            if given.contains(&name) {
+                return Err(Error::invalid(name, "must be given once"));
+            }
+            if matches!(name, "realm" | "audience" | "role") {
+                given.push(name);
+            }
             match name.split_once('.') {
                 None if name == "realm" => required.realm = value.to_owned(),
                 None if name == "audience" => required.audience = Some(Audience::parse(value)?),
@@ -140,7 +153,7 @@ impl Denial {
 
 impl Authority {
     /// Decides about a request. An outage is an error, never a denial.
-    pub fn check_request(&self, request: &HeldRequest<'_>, required: &Requirements) -> Result<Verdict, Error> {
+    pub async fn check_request(&self, request: &HeldRequest<'_>, required: &Requirements) -> Result<Verdict, Error> {
         let realm = self.realm(&required.realm)?;
         self.check_index()?;
         let denied = |denial| Ok(Verdict::Denied(denial));
@@ -150,7 +163,8 @@ impl Authority {
         if bearer.is_none() && !request.is_own() {
             return denied(Denial::CrossSite);
         }
-        let token = match self.verifier.verify(&realm.policy.realm, text, self.now()) {
+        let check = |verifier: &Verifier| verifier.verify(realm.name(), text, self.now());
+        let token = match self.with_newest_keys(realm.name(), check).await? {
             Ok(token) => token,
             Err(rejection) => {
                 debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "request denied");
@@ -167,9 +181,9 @@ impl Authority {
 
 impl HeldRequest<'_> {
     /// Whether the site itself made it, or it changes nothing. Browsers send cookies along with what any
-    /// other site has them ask for.
+    /// other site has them ask for, and let any site talk over a WebSocket once it is open (RFC 6455, section 10.2).
     pub fn is_own(&self) -> bool {
-        SAFE_METHODS.contains(&self.method) || self.is_same_origin()
+        (SAFE_METHODS.contains(&self.method) && !self.upgrades) || self.is_same_origin()
     }
 
     /// Whether its own origin made it. A browser says so in one of two headers, and no script can set
@@ -193,11 +207,16 @@ fn bearer(authorization: &str) -> Option<&str> {
 }
 
 /// The one cookie of that name (RFC 6265, section 5.4); of several, nobody knows who set which.
-pub fn cookie<'a>(cookies: &'a str, name: &str) -> Option<&'a str> {
-    let pairs = cookies.split(';').filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(given, _)| *given == name).map(|(_, value)| value);
+pub fn cookie<'a>(header: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut values = cookies(header, name);
     let value = values.next()?;
-    values.next().is_none().then_some(value)
+    if values.next().is_some() { None } else { std::str::from_utf8(value).ok() }
+}
+
+/// All cookies of that name.
+pub fn cookies<'a>(header: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let pairs = header.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pairs.filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// Who passed: each of `IDENTITY_HEADERS`, in order, with its value if the token says one. What is not
@@ -237,6 +256,10 @@ mod tests {
         for (name, value) in [("audiance", "api"), ("claim", "x"), ("claims.x", "y"), ("scope", ""), ("audience", "")] {
             assert!(parse(&[(name, value)]).is_err(), "{name}");
         }
+        for name in ["realm", "audience", "role"] {
+            assert!(parse(&[(name, "a")]).is_ok());
+            assert!(parse(&[(name, "a"), (name, "b")]).is_err(), "{name} twice");
+        }
     }
 
     #[test]
@@ -260,6 +283,13 @@ mod tests {
             let request = HeldRequest { method, host: "shop.example:444", fetch_site, origin, ..Default::default() };
             assert_eq!(request.is_own(), own, "{request:?}");
         }
+        for (origin, own) in
+            [(Some("https://evil.example"), false), (None, false), (Some("https://shop.example"), true)]
+        {
+            let socket =
+                HeldRequest { method: "GET", host: "shop.example", origin, upgrades: true, ..Default::default() };
+            assert_eq!(socket.is_own(), own, "{socket:?}");
+        }
         let nowhere = HeldRequest { method: "POST", origin: Some("https://"), ..Default::default() };
         assert!(!nowhere.is_own());
     }
@@ -274,8 +304,10 @@ mod tests {
             ("__host-t=x", None),
             ("", None),
         ] {
-            assert_eq!(cookie(cookies, "__Host-t"), found, "{cookies}");
+            assert_eq!(cookie(cookies.as_bytes(), "__Host-t"), found, "{cookies}");
         }
+        assert_eq!(cookie(b"name=J\xf6rg; __Host-t=x", "__Host-t"), Some("x"));
+        assert_eq!(cookie(b"__Host-t=\xf6", "__Host-t"), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Token exchange (RFC 8693): a client presents a token that it was given and gets one that may less.
 //! Nothing is committed: the new token falls with the session of the old one and with that session's client.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::domain::claims::Claims;
@@ -10,7 +12,7 @@ use crate::domain::ids::{Audience, KeyNumber, Scope, Subject};
 use crate::domain::refusal::Refusal;
 use crate::domain::token::{AccessToken, Actor};
 use crate::domain::transition::Grant;
-use crate::verify::VerifiedToken;
+use crate::verify::{VerifiedToken, Verifier};
 
 use super::{Authority, Error, IssuedTokens, Realm, audit, fresh};
 
@@ -37,12 +39,13 @@ impl Authority {
     ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
         self.check_index()?;
-        let given = access_token(&*self.active(&realm, &request.subject_token)?)?;
+        let given = access_token(&*self.active(&realm, &request.subject_token).await?)?;
         let actor = match &request.actor_token {
-            Some(token) => Some(self.actor(&realm, client, token)?),
+            Some(token) => Some(self.actor(&realm, client, token).await?),
             None => None,
         };
         let exchange = Exchange { given, actor, audience: request.audience, scope: request.scope };
+        let realm = self.realms.signing(realm).await?;
         let random = fresh(&*self.entropy).token;
         let now = self.now();
         let (key, _) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;
@@ -53,16 +56,17 @@ impl Authority {
         Ok(IssuedTokens { grant: Grant { access, refresh: None }, access_token, refresh_token: None })
     }
 
-    fn active(&self, realm: &Realm, token: &str) -> Result<std::sync::Arc<VerifiedToken>, Refusal> {
-        let verified = self.verifier.verify(&realm.policy.realm, token, self.now());
-        verified.map_err(|_| Refusal::NotExchangeable("the subject_token or actor_token is not active"))
+    async fn active(&self, realm: &Realm, token: &str) -> Result<Arc<VerifiedToken>, Error> {
+        let check = |verifier: &Verifier| verifier.verify(realm.name(), token, self.now());
+        let verified = self.with_newest_keys(realm.name(), check).await?;
+        Ok(verified.map_err(|_| Refusal::NotExchangeable("the subject_token or actor_token is not active"))?)
     }
 
     /// Who acts: only a token that the client could have been given says so.
-    fn actor(&self, realm: &Realm, client: &Client, token: &str) -> Result<Subject, Refusal> {
-        let actor = self.active(realm, token)?;
+    async fn actor(&self, realm: &Realm, client: &Client, token: &str) -> Result<Subject, Error> {
+        let actor = self.active(realm, token).await?;
         if !client.sees(&actor.audience) {
-            return Err(Refusal::NotExchangeable("the subject_token or actor_token is not active"));
+            return Err(Refusal::NotExchangeable("the subject_token or actor_token is not active").into());
         }
         Ok(actor.subject.clone())
     }

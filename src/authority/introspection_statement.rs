@@ -19,17 +19,18 @@ impl Authority {
         audience: &ClientId,
         answer: Value,
     ) -> Result<String, Error> {
-        let realm = self.realm(realm)?;
-        if realm.policy.algorithm == Algorithm::Hs256 {
+        let realm = self.realms.signing(self.realm(realm)?).await?;
+        let now = self.now();
+        let (number, key) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;
+        // Whatever the policy says: a new algorithm has a key of the old one sign for a while.
+        if key.algorithm() == Algorithm::Hs256 {
             return Err(Error::invalid("accept", "must be application/json in a realm whose key is secret"));
         }
         let mut claims = Map::new();
         claims.insert("iss".to_owned(), json!(&*realm.issuer));
         claims.insert("aud".to_owned(), json!(audience.as_str()));
-        let now = self.now();
         claims.insert("iat".to_owned(), json!(now.seconds()));
         claims.insert("token_introspection".to_owned(), answer);
-        let (key, _) = realm.signing_key(now).ok_or(Error::NoSigningKey)?;
-        Ok(self.signer.start_statement(&realm.policy.realm, key, TYPE, &claims)?.await?)
+        Ok(self.signer.start_statement(&realm.policy.realm, number, TYPE, &claims)?.await?)
     }
 }

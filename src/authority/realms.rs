@@ -2,7 +2,6 @@
 //! Keeps up with the records: takes the steps that are due, follows those that other instances took.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -52,14 +51,24 @@ struct Serving {
     jwks: watch::Sender<Arc<JsonWebKeySet>>,
     /// Readings and changes take turns, so that an older reading never replaces a newer one.
     turn: Mutex<()>,
-    /// Whether a call may cause a reading: once a tick, whatever strangers send.
-    may_read: AtomicBool,
+    /// How the reading ended that a call caused: one a tick, whatever strangers send. Held while reading,
+    /// so that one reads for all.
+    asked: Mutex<Option<Result<(), Error>>>,
 }
 
 impl Serving {
     fn realm(&self) -> Arc<Realm> {
         self.realm.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// How new what a call learns of a realm is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Read for this very call.
+    Now,
+    /// Read for another one, within this tick.
+    Before,
 }
 
 /// Which records a round reads.
@@ -80,7 +89,7 @@ impl Realms {
                 realm: RwLock::new(realm.clone()),
                 jwks: watch::Sender::new(Arc::new(set)),
                 turn: Mutex::default(),
-                may_read: AtomicBool::new(true),
+                asked: Mutex::default(),
             };
             (realm.name().clone(), serving)
         };
@@ -130,15 +139,19 @@ impl Realms {
         outcome.await.map_err(|_| Error::internal("the task of a realm ended early"))?
     }
 
-    /// The realm, read again because a call met a key that is not known here. Calls share a reading, and
-    /// there is one a tick: strangers can make up as many keys as they like.
-    pub(super) async fn read_again(&self, name: &RealmName) -> Result<Arc<Realm>, Error> {
+    /// Reads the realm again because a call met a key that is not known here. Calls share a reading and
+    /// its failure, and there is one a tick: strangers can make up as many keys as they like.
+    pub(super) async fn read_again(&self, name: &RealmName) -> Result<Reading, Error> {
         let serving = self.0.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?;
-        if serving.may_read.swap(false, Ordering::Relaxed) {
-            return self.advance(name).await;
+        let mut asked = serving.asked.lock().await;
+        if let Some(outcome) = &*asked {
+            return outcome.clone().map(|()| Reading::Before);
         }
-        drop(serving.turn.lock().await);
-        Ok(serving.realm())
+        // Before the answer: a caller that gives up must not open the way for the next one.
+        *asked = Some(Err(Error::NotFresh));
+        let outcome = self.advance(name).await;
+        *asked = Some(outcome.clone());
+        outcome.map(|()| Reading::Now)
     }
 
     /// The realm with a key to sign with. Where that of this moment was revoked by another instance, the
@@ -149,7 +162,8 @@ impl Realms {
         if can(&realm) {
             return Ok(realm);
         }
-        Some(self.read_again(realm.name()).await?).filter(|realm| can(realm)).ok_or(Error::NoSigningKey)
+        self.read_again(realm.name()).await?;
+        self.realm(realm.name()).filter(|realm| can(realm)).ok_or(Error::NoSigningKey)
     }
 
     /// Keeps up with the records until it is dropped.
@@ -163,7 +177,7 @@ impl Realms {
     /// One round over all realms.
     pub(super) async fn round(&self, read: Read) {
         for (name, serving) in &self.0.serving {
-            serving.may_read.store(true, Ordering::Relaxed);
+            *serving.asked.lock().await = None;
             let (realm, now) = (serving.realm(), self.0.clock.now());
             self.0.publish(serving, &realm, now);
             let revoked_elsewhere = || realm.published(now).any(|key| self.0.index.key_ended(key.kid()));
@@ -174,13 +188,13 @@ impl Realms {
         }
     }
 
-    async fn advance(&self, name: &RealmName) -> Result<Arc<Realm>, Error> {
+    async fn advance(&self, name: &RealmName) -> Result<(), Error> {
         let policy = self.realm(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?.policy.clone();
         let advance = move |record: &mut RealmRecord, now| {
             record.ring.advance(&policy, now);
             Ok(Step::answer(()))
         };
-        self.change(name, advance).await.map(|((), realm, _)| realm)
+        self.change(name, advance).await.map(|_| ())
     }
 }
 

@@ -1,14 +1,17 @@
 //! `RevokeToken` (RFC 7009): any token of a session ends the session. Idempotent: a token that is
 //! not valid is not an error, since its purpose is served; a store that fails is one.
 
+use std::sync::Arc;
+
 use crate::domain::client::{Client, Role};
 use crate::domain::end_session::{end_session, revoke_token};
-use crate::domain::ids::{ClientId, Sid};
+use crate::domain::ids::{ClientId, RealmName, Sid};
 use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
-use crate::verify::Verifier;
+use crate::verify::{Rejection, VerifiedToken};
 
 use super::ports::RecordKey;
+use super::realms::Reading;
 use super::{Authority, Error, Origin};
 
 /// Revocations of one batch that are under way together, so that they share commits.
@@ -22,9 +25,7 @@ impl Authority {
         if let Some(refresh) = realm.refresh_key.open(&realm.policy.realm, token) {
             return self.end(name, refresh.session).await;
         }
-        // Expired tokens too: their session may live on.
-        let check = |verifier: &Verifier| verifier.authenticate(realm.name(), token);
-        let Ok(token) = self.with_newest_keys(realm.name(), check).await? else {
+        let Some(token) = self.signed_here(realm.name(), token).await? else {
             return Ok(self.index.revision());
         };
         match Origin::of(&token) {
@@ -46,10 +47,19 @@ impl Authority {
             match self.client_of(realm, token).await? {
                 Some(owner) if owner == client.id => {}
                 Some(_) => return Err(Refusal::ClientNotPermitted.into()),
-                None => return Ok(()),
+                None => return self.end_again(realm, token).await,
             }
         }
         self.revoke_token(realm, token).await.map(|_| ())
+    }
+
+    /// Of a session that is over, whoever's it was: nothing is written, but maybe the end is not certain yet.
+    async fn end_again(&self, realm: &str, token: &str) -> Result<(), Error> {
+        let known = self.realm(realm)?;
+        match known.refresh_key.open(known.name(), token) {
+            Some(refresh) => self.end(realm, refresh.session).await.map(|_| ()),
+            None => Ok(()),
+        }
     }
 
     /// Whose token it is; `None` if nothing is left to revoke. A session's client never changes, so
@@ -63,8 +73,23 @@ impl Authority {
                 Err(Error::Refused(_)) => Ok(None),
                 Err(error) => Err(error),
             },
-            None => Ok(self.verifier.authenticate(&realm.policy.realm, token).ok().map(|token| token.client.clone())),
+            None => Ok(self.signed_here(realm.name(), token).await?.map(|token| token.client.clone())),
         }
+    }
+
+    /// An access token of the realm, expired or not, since its session may live on; `None` if it is none
+    /// for certain. A key that is still unknown may be newer than the last reading.
+    async fn signed_here(&self, realm: &RealmName, token: &str) -> Result<Option<Arc<VerifiedToken>>, Error> {
+        let check = || self.verifier.authenticate(realm, token);
+        let mut checked = check();
+        if matches!(checked, Err(Rejection::UnknownKey)) {
+            let reading = self.realms.read_again(realm).await?;
+            checked = check();
+            if matches!(checked, Err(Rejection::UnknownKey)) && reading == Reading::Before {
+                return Err(Error::NotFresh);
+            }
+        }
+        Ok(checked.ok())
     }
 
     /// Revokes many; each for itself, so that one failure hides no success.

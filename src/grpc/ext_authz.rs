@@ -14,9 +14,11 @@ use envoy_types::pb::google::rpc;
 use serde_json::Value;
 use tonic::{Code, Request, Response, Status, async_trait};
 
-use crate::authority::Authority;
-use crate::authority::check_request::{self, Denial, HeldRequest, IDENTITY_HEADERS, Requirements, Verdict};
+use crate::authority::check_request::{
+    self, Denial, HeldRequest, IDENTITY_HEADERS, Requirements, UPGRADE_HEADERS, Verdict,
+};
 use crate::authority::introspect_token::VerifiedToken;
+use crate::authority::{Authority, Error};
 use crate::domain::ids::{Audience, Scope};
 
 use super::status::status;
@@ -40,7 +42,11 @@ impl Authorization for ExtAuthz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let mut settings = attributes.context_extensions;
-        let removed = settings.remove(AUTHORIZATION).is_some_and(|setting| setting == "remove");
+        let removed = match settings.remove(AUTHORIZATION).as_deref() {
+            None => false,
+            Some("remove") => true,
+            Some(_) => return Err(status(Error::invalid(AUTHORIZATION, "must be \"remove\", or not be given"))),
+        };
         let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let required = Requirements::parse(settings).map_err(status)?;
         let held = attributes.request.and_then(|request| request.http).unwrap_or_default();
@@ -50,11 +56,12 @@ impl Authorization for ExtAuthz {
             method: &held.method,
             host: &held.host,
             authorization: header("authorization"),
-            cookie: header("cookie"),
+            cookie: header("cookie").map(str::as_bytes),
             origin: header("origin"),
             fetch_site: header("sec-fetch-site"),
+            upgrades: UPGRADE_HEADERS.iter().any(|name| header(name).is_some()),
         };
-        let verdict = self.0.check_request(&held, &required).map_err(status)?;
+        let verdict = self.0.check_request(&held, &required).await.map_err(status)?;
         Ok(Response::new(match verdict {
             Verdict::Allowed(token) => allowed(&token, removed),
             Verdict::Denied(denial) => denied(denial),

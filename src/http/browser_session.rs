@@ -7,14 +7,14 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::authority::check_request::{HeldRequest, cookie};
+use crate::authority::check_request::{self, HeldRequest, cookie};
 use crate::authority::{Error, IssuedTokens};
 use crate::domain::refusal::Refusal;
 
 use super::Edge;
 use super::caller::InRealm;
 use super::error::HttpError;
-use super::headers::once;
+use super::headers::{cookies, once};
 
 /// Sent to `/session` and nowhere else. `__Secure-`, since `__Host-` would mean every path.
 const REFRESH_COOKIE: &str = "__Secure-refresh_token";
@@ -26,15 +26,16 @@ pub(super) async fn refresh(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     check_origin(&headers)?;
-    let cookies = Cookies::of(&edge, &realm)?;
-    let Some(token) = given(&headers, REFRESH_COOKIE)? else {
+    let names = Cookies::of(&edge, &realm)?;
+    let given = cookies(&headers)?.and_then(|cookies| cookie(cookies, REFRESH_COOKIE));
+    let Some(token) = given.map(str::to_owned) else {
         return Err(Error::from(Refusal::RefreshTokenInvalid).into());
     };
     match edge.authority.refresh_browser_session(&realm, token).await {
         Ok(tokens) => {
             let left = edge.authority.lifetime_left(&tokens).as_secs();
             // For the script, to ask again in time; no token.
-            Ok((cookies.set(&tokens, left)?, Json(json!({ "expires_in": left }))).into_response())
+            Ok((names.set(&tokens, left)?, Json(json!({ "expires_in": left }))).into_response())
         }
         Err(error) => {
             let over = matches!(
@@ -48,7 +49,7 @@ pub(super) async fn refresh(
                 )
             );
             let answer = HttpError::from(error);
-            if over { Ok((cookies.clear()?, answer).into_response()) } else { Err(answer) }
+            if over { Ok((names.clear()?, answer).into_response()) } else { Err(answer) }
         }
     }
 }
@@ -60,13 +61,16 @@ pub(super) async fn logout(
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
     check_origin(&headers)?;
-    let cookies = Cookies::of(&edge, &realm)?;
-    for name in [REFRESH_COOKIE, &cookies.access] {
-        if let Some(token) = given(&headers, name)? {
-            edge.authority.revoke_token(&realm, &token).await?;
-        }
+    let names = Cookies::of(&edge, &realm)?;
+    let given = cookies(&headers)?.unwrap_or_default();
+    // Each of several: another host of the site may have set one beside ours.
+    let tokens = [REFRESH_COOKIE, &names.access].into_iter().flat_map(|name| check_request::cookies(given, name));
+    let mut outcome = Ok(());
+    for token in tokens.filter_map(|token| std::str::from_utf8(token).ok()) {
+        outcome = outcome.and(edge.authority.revoke_token(&realm, token).await.map(|_| ()));
     }
-    Ok((cookies.clear()?, StatusCode::NO_CONTENT).into_response())
+    outcome?;
+    Ok((names.clear()?, StatusCode::NO_CONTENT).into_response())
 }
 
 fn check_origin(headers: &HeaderMap) -> Result<(), HttpError> {
@@ -78,10 +82,6 @@ fn check_origin(headers: &HeaderMap) -> Result<(), HttpError> {
         ..HeldRequest::default()
     };
     if request.is_same_origin() { Ok(()) } else { Err(HttpError::cross_site()) }
-}
-
-fn given(headers: &HeaderMap, name: &str) -> Result<Option<String>, HttpError> {
-    Ok(once(headers, header::COOKIE.as_str())?.and_then(|cookies| cookie(cookies, name)).map(str::to_owned))
 }
 
 /// The names and paths of a realm's two cookies.

@@ -5,12 +5,12 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::authority::check_request::{self, HeldRequest, Requirements, Verdict};
+use crate::authority::check_request::{self, HeldRequest, Requirements, UPGRADE_HEADERS, Verdict};
 
 use super::Edge;
 use super::caller::InRealm;
 use super::error::HttpError;
-use super::headers::once;
+use super::headers::{cookies, once};
 
 /// Where gateways say what they hold: Traefik by itself, NGINX as it is configured.
 const METHOD: &str = "x-forwarded-method";
@@ -22,6 +22,7 @@ pub(super) async fn check(
     Query(settings): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, HttpError> {
+    // Named by the path alone: another one in the query is one too many.
     let realm = ("realm", realm.as_str());
     let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let required = Requirements::parse(settings.chain([realm]))?;
@@ -30,11 +31,12 @@ pub(super) async fn check(
         method: once(&headers, METHOD)?.unwrap_or_default(),
         host: host.unwrap_or_default(),
         authorization: once(&headers, header::AUTHORIZATION.as_str())?,
-        cookie: once(&headers, header::COOKIE.as_str())?,
+        cookie: cookies(&headers)?,
         origin: once(&headers, header::ORIGIN.as_str())?,
         fetch_site: once(&headers, "sec-fetch-site")?,
+        upgrades: UPGRADE_HEADERS.iter().any(|name| headers.contains_key(*name)),
     };
-    Ok(match edge.authority.check_request(&held, &required)? {
+    Ok(match edge.authority.check_request(&held, &required).await? {
         Verdict::Allowed(token) => {
             let identity = check_request::identity(&token).into_iter();
             let headers: HeaderMap = identity

@@ -37,6 +37,18 @@ async fn a_session_goes_on_and_ends_by_its_cookies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cookie_that_a_sibling_set_keeps_no_session_from_its_end() {
+    let realm = Realm::start().await;
+    let own = [("Sec-Fetch-Site", "same-origin")];
+    for (before, after) in [("", "; __Secure-refresh_token=x"), ("__Secure-refresh_token=x; ", "")] {
+        let login = realm.login_for("ann", "browser", &["orders"]).await;
+        let cookie = format!("{before}__Secure-refresh_token={}{after}; other=Jörg", login.refresh_token);
+        assert_eq!(ask(&realm, "/session/logout", &cookie, &own).await.status, 204);
+        assert!(!realm.is_active(&login.access_token).await, "{before:?} {after:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_site_can_ask_for_nothing() {
     let realm = Realm::start().await;
     let login = realm.login_for("ann", "browser", &["orders"]).await;

@@ -122,6 +122,7 @@ async fn both_edges_give_one_verdict() {
         // A bad token is not made good by a cookie beside it.
         (&[("authorization", "Bearer x"), with_cookie[0]], &[], 401, invalid),
         (&with_cookie, &[], 200, ""),
+        (&[("cookie", &format!("other=Jörg; {COOKIE}={token}"))], &[], 200, ""),
         (&[("cookie", &format!("other={token}"))], &[], 401, none),
         (
             &header,
@@ -158,6 +159,12 @@ async fn a_cookie_does_not_serve_another_site() {
         ("GET", ("sec-fetch-site", "cross-site"), 200),
     ] {
         assert_eq!(gateways.ask(method, &[cookie, more], &[]).await.0, status, "{method} {more:?}");
+    }
+    for upgrade in [("upgrade", "websocket"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")] {
+        for (origin, status) in [("https://shop.example", 200), ("https://evil.example", 403)] {
+            let headers = [cookie, upgrade, ("origin", origin)];
+            assert_eq!(gateways.ask("GET", &headers, &[]).await.0, status, "{upgrade:?} {origin}");
+        }
     }
     let header = [("authorization", bearer.as_str()), ("origin", "https://evil.example")];
     assert_eq!(gateways.ask("POST", &header, &[]).await.0, 200, "a header is no cookie: scripts set it knowingly");
@@ -206,6 +213,15 @@ async fn what_is_misconfigured_lets_nobody_pass() {
     let refused = gateways.ask_envoy("GET", &header, &[("audiance", "orders")]).await.expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert_eq!(gateways.ask_http("GET", &header, &[("audiance", "orders")]).await.refusal().0, 400);
+    let refused = gateways.ask_envoy("GET", &header, &[("authorization", "removed")]).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    for twice in [[("role", "owner"), ("role", "")], [("audience", "mail"), ("audience", "orders")]] {
+        assert_eq!(gateways.ask_http("GET", &header, &twice).await.refusal().0, 400, "{twice:?}");
+    }
+    for realm in ["nowhere", "default", ""] {
+        let refused = gateways.ask_http("GET", &header, &[("realm", realm)]).await.refusal();
+        assert_eq!(refused.0, 400, "the path names the realm, and not {realm:?}");
+    }
     let refused = gateways.ask_envoy("GET", &header, &[("realm", "nowhere")]).await.expect_err("refused");
     assert_eq!(refused.code(), Code::NotFound);
     let twice = [header[0], ("Authorization", "Bearer x")];

@@ -18,6 +18,7 @@ mod refusal_time;
 mod requirements;
 mod requirements_table;
 mod scene;
+mod second_instance;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 mod silent_handshakes;
