@@ -102,8 +102,14 @@ impl Follower {
     }
 
     async fn append(&mut self, linked: Linked) -> Result<Result<(), Gone>, StoreError> {
+        let answered = self.recent.answer(linked.position.partition);
         let Some(told) = self.told.get_mut(usize::from(linked.position.partition)) else { return Ok(Ok(())) };
-        if *told == linked.previous {
+        // Entries follow one another, so one that was answered is told before any later one.
+        let skips = |answered: Position| {
+            let after = linked.previous.number < answered.number;
+            after && answered.number <= linked.position.number && answered != linked.position
+        };
+        if *told == linked.previous && !answered.is_some_and(skips) {
             *told = linked.position;
             self.recent.add(linked.position.partition, linked.owner, &linked.entry);
             let update = LogUpdate::Entry { position: linked.position, entry: linked.entry };
@@ -120,6 +126,7 @@ impl Follower {
     /// log when this began has then been told.
     async fn compare(&mut self) -> Result<Result<(), Gone>, StoreError> {
         let at = self.clock.now();
+        let answers = self.recent.answers();
         let before = self.told.clone();
         let heads = self.log.heads().await?;
         // What was published meanwhile explains most differences, at no cost.
@@ -131,9 +138,12 @@ impl Follower {
                 return Ok(Err(gone));
             }
         }
-        for (head, before) in heads.into_iter().zip(before) {
+        for ((head, before), answered) in heads.into_iter().zip(before).zip(answers) {
             let told = self.told[usize::from(head.partition)];
-            let went_back = head.number < before.number || (head.number == before.number && head.tag != before.tag);
+            let lacks =
+                |known: Position| head.number < known.number || (head.number == known.number && head.tag != known.tag);
+            // What was never told, but answered to a caller here, has to be there too.
+            let went_back = lacks(before) || answered.is_some_and(lacks);
             if (went_back || told.number < head.number)
                 && let Err(gone) = self.read_anew(head.partition).await?
             {
