@@ -17,6 +17,7 @@ use super::log::{Log, bytes};
 use super::recent::{Mark, Recent};
 use crate::authority::ports::{Clock, LogUpdate, StoreError};
 use crate::domain::revocation::Position;
+use crate::domain::time::Timestamp;
 
 /// How often the heads are read; a lost publication is noticed within that.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub(super) struct Follower {
     clock: Arc<dyn Clock>,
     /// How far each partition has been told.
     told: Vec<Position>,
+    /// When the log was last seen whole: what was over by then can no longer get lost.
+    confirmed: Timestamp,
 }
 
 /// The one who follows has gone.
@@ -51,7 +54,8 @@ impl Follower {
         let (updates, receiver) = mpsc::channel(CAPACITY);
         let mark = recent.mark();
         let snapshots = log.snapshots().await?;
-        let mut follower = Self { log, published, channel, updates, recent, clock, told: Vec::new() };
+        let (told, confirmed) = (Vec::new(), clock.now());
+        let mut follower = Self { log, published, channel, updates, recent, clock, told, confirmed };
         for (head, entries) in snapshots {
             follower.told.push(head);
             // There is room for all of them, and the receiver is here.
@@ -150,6 +154,7 @@ impl Follower {
                 return Ok(Err(gone));
             }
         }
+        self.confirmed = at;
         Ok(self.updates.send(LogUpdate::Confirmed { at }).await.map_err(|_| Gone))
     }
 
@@ -161,7 +166,7 @@ impl Follower {
     }
 
     async fn tell(&self, mark: Mark, head: Position, log: Vec<Linked>) -> Result<(), Gone> {
-        let lost = self.recent.compare(mark, head.partition, &log, self.clock.now());
+        let lost = self.recent.compare(mark, head.partition, &log, self.confirmed);
         let entries = log.into_iter().map(|linked| linked.entry).collect();
         self.updates.send(LogUpdate::Snapshot { head, entries }).await.map_err(|_| Gone)?;
         if lost.is_empty() {

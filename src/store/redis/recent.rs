@@ -75,13 +75,14 @@ impl Recent {
     }
 
     /// Takes in a partition's log that was read after `mark`, and tells what it lacks that was known
-    /// before and still matters.
+    /// before and was not over when the log was last `confirmed` to be whole. Not by now: during a long
+    /// outage access tokens expire, and the entry that ended them with a session that lives longer.
     pub(super) fn compare(
         &self,
         mark: Mark,
         partition: u16,
         log: &[Linked],
-        now: Timestamp,
+        confirmed: Timestamp,
     ) -> Vec<(Owner, RevocationEntry)> {
         let Some(mut partition) = self.of(partition) else { return Vec::new() };
         let Partition { known, answered } = &mut *partition;
@@ -89,7 +90,7 @@ impl Recent {
         *answered = answered.filter(|(known, _)| *known >= mark.0);
         if !known.is_empty() {
             let there: HashSet<_> = log.iter().map(|linked| &linked.entry).collect();
-            known.retain(|known| now < known.entry.until && !there.contains(&known.entry));
+            known.retain(|known| confirmed < known.entry.until && !there.contains(&known.entry));
         }
         let lost = known.iter().filter(|known| known.mark < mark.0);
         let lost = lost.map(|known| (known.owner.clone(), known.entry.clone())).collect();
