@@ -127,6 +127,7 @@ impl RealmRecord {
             keys: self.ring.keys().iter().map(|key| KeyV1::new(key, private(key))).collect(),
             issuers: self.issuers.clone(),
             longest_access: u64::try_from(self.ring.longest_access().as_millis()).unwrap_or(u64::MAX),
+            last_number: self.ring.last_number(),
         }
         .encode_to_vec()
     }
@@ -143,8 +144,8 @@ impl RealmRecord {
             let key = stored.key()?;
             let material = Zeroizing::new(std::mem::take(&mut stored.pkcs8));
             let parsed = match known.and_then(|known| known.get(&key.number)) {
-                Some(parsed) => parsed.clone(),
-                None => Arc::new(SigningKey::from_pkcs8(key.algorithm, &material).map_err(Error::internal)?),
+                Some(parsed) if parsed.is_of(key.algorithm, &material) => parsed.clone(),
+                _ => Arc::new(SigningKey::from_pkcs8(key.algorithm, &material).map_err(Error::internal)?),
             };
             keys.insert(key.number, parsed);
             private.insert(key.number, material);
@@ -154,7 +155,7 @@ impl RealmRecord {
             pepper: Zeroizing::new(std::mem::take(&mut state.pepper)),
             refresh_key: Zeroizing::new(std::mem::take(&mut state.refresh_key)),
             issuers: std::mem::take(&mut state.issuers),
-            ring: KeyRing::restore(ring, Duration::from_millis(state.longest_access)),
+            ring: KeyRing::restore(ring, Duration::from_millis(state.longest_access), state.last_number),
             private,
             keys,
         })
@@ -189,6 +190,9 @@ struct StateV1 {
     /// In milliseconds.
     #[prost(uint64, tag = "6")]
     longest_access: u64,
+    /// The highest number of a key ever; 0 in a record that nobody has changed since this is written.
+    #[prost(uint32, tag = "7")]
+    last_number: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -269,5 +273,44 @@ impl Drop for StateV1 {
 impl Drop for KeyV1 {
     fn drop(&mut self) {
         self.pkcs8.zeroize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> RealmRecord {
+        let mut record = RealmRecord {
+            pepper: Zeroizing::new(vec![1; 32]),
+            refresh_key: Zeroizing::new(vec![2; RefreshKey::BYTES]),
+            issuers: Vec::new(),
+            ring: KeyRing::default(),
+            private: HashMap::new(),
+            keys: Keys::new(),
+        };
+        let number = record.ring.prepare(Algorithm::EdDsa, None, Timestamp::from_seconds(9)).expect("room");
+        let private = SigningKey::generate(Algorithm::EdDsa).expect("a key");
+        record.add(number, Algorithm::EdDsa, private).expect("its own encoding");
+        record
+    }
+
+    #[test]
+    fn a_parsed_key_is_used_again_only_for_the_same_private_key() {
+        let (first, second, number) = (record(), record(), KeyNumber(1));
+        let again = RealmRecord::decode(&first.encode(), Some(first.keys())).expect("a record");
+        assert!(Arc::ptr_eq(&again.keys()[&number], &first.keys()[&number]));
+        let other = RealmRecord::decode(&second.encode(), Some(first.keys())).expect("a record");
+        assert_eq!(other.keys()[&number].kid(), second.keys()[&number].kid());
+    }
+
+    #[test]
+    fn numbers_of_removed_keys_are_remembered() {
+        let mut record = record();
+        record.ring = KeyRing::restore(Vec::new(), Duration::ZERO, 7);
+        let mut again = RealmRecord::decode(&record.encode(), None).expect("a record");
+        let number = again.ring.prepare(Algorithm::EdDsa, None, Timestamp::from_seconds(9));
+        assert_eq!(number, Ok(KeyNumber(8)));
+        assert_eq!(again.missing(), [(KeyNumber(8), Algorithm::EdDsa)]);
     }
 }

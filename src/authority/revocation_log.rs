@@ -56,14 +56,13 @@ impl Authority {
         });
     }
 
-    /// Until the store has taken them, or they no longer matter.
-    async fn insist(&self, owner: Owner, mut entries: Vec<RevocationEntry>) {
+    /// Until the store has taken them.
+    async fn insist(&self, owner: Owner, entries: Vec<RevocationEntry>) {
         let Ok(realm) = self.realm(owner.realm.as_str()) else {
             warn!(realm = owner.realm.as_str(), "lost revocations of a realm that is not served here");
             return;
         };
         loop {
-            entries.retain(|entry| self.now() < entry.until);
             match self.put_back(&realm, &owner, &entries).await {
                 Ok(()) => return,
                 Err(error) => warn!(%error, "lost revocations can't be put back yet"),
@@ -73,9 +72,9 @@ impl Authority {
     }
 
     async fn put_back(&self, realm: &Arc<Realm>, owner: &Owner, entries: &[RevocationEntry]) -> Result<(), Error> {
-        let Some(subject) = owner.subject.filter(|_| !entries.is_empty()) else {
+        let Some(subject) = owner.subject else {
             let key = RecordKey::realm(owner.realm.clone());
-            for entry in entries {
+            for entry in entries.iter().filter(|entry| self.now() < entry.until) {
                 cut_off::append(&*self.store, &*self.entropy, &key, || entry.clone()).await?;
             }
             return Ok(());

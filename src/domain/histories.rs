@@ -39,8 +39,10 @@ enum Step {
         millis: u64,
     },
     /// The store forgets its last write, as a failover without replication does; what its log lost is
-    /// put back.
-    LoseLastWrite,
+    /// put back once the store is there again.
+    LoseLastWrite {
+        outage: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -50,7 +52,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Revoke { which }),
         1 => Just(Step::RevokeAll),
         4 => prop_oneof![1u64..3_000, 3_000u64..20_000, 60_000u64..2_000_000].prop_map(|millis| Step::Pass { millis }),
-        1 => Just(Step::LoseLastWrite),
+        1 => (0u64..2_000_000).prop_map(|outage| Step::LoseLastWrite { outage }),
     ]
 }
 
@@ -246,7 +248,7 @@ impl World {
                 self.acknowledge(&all);
             }
             Step::Pass { millis } => self.now = self.now + Duration::from_millis(*millis),
-            Step::LoseLastWrite => {
+            Step::LoseLastWrite { outage } => {
                 let recent = self.now.since(self.last_write) < REPLICATED_WITHIN;
                 if let Some(earlier) = self.before_last_write.take().filter(|_| recent) {
                     self.record = Some(earlier);
@@ -254,6 +256,7 @@ impl World {
                     let now = self.now;
                     self.revocations.retain(|entry| now < entry.until);
                     let lost = self.revocations.clone();
+                    self.now = self.now + Duration::from_millis(*outage);
                     let (answer, _) = self.decide(|record, context| put_back(record, &lost, context));
                     assert_eq!(answer, Ok(()));
                 }

@@ -96,13 +96,17 @@ pub struct KeyRing {
     pub(super) keys: Vec<Key>,
     /// The highest access lifetime ever in force.
     pub(super) longest_access: Duration,
+    /// The highest number ever given: none is given twice, or a key that was removed would lend its
+    /// private part to the next.
+    pub(super) last_number: u32,
 }
 
 impl KeyRing {
-    /// As it was stored.
-    pub fn restore(mut keys: Vec<Key>, longest_access: Duration) -> Self {
+    /// As it was stored. What was stored before numbers were remembered has a `last_number` of 0.
+    pub fn restore(mut keys: Vec<Key>, longest_access: Duration, last_number: u32) -> Self {
         keys.sort_by_key(|key| key.number);
-        Self { keys, longest_access }
+        let last_number = keys.last().map_or(0, |key| key.number.0).max(last_number);
+        Self { keys, longest_access, last_number }
     }
 
     /// By number.
@@ -113,6 +117,11 @@ impl KeyRing {
     /// The highest access lifetime ever in force.
     pub fn longest_access(&self) -> Duration {
         self.longest_access
+    }
+
+    /// The highest number ever given.
+    pub fn last_number(&self) -> u32 {
+        self.last_number
     }
 
     /// The key of that number.

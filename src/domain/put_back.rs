@@ -11,11 +11,14 @@ use super::transition::{Context, Decision};
 /// Applies entries of this record's own. What it has not lost stays as it is; entries may come twice.
 pub fn put_back(record: Option<&SubjectRecord>, entries: &[RevocationEntry], context: &Context<'_>) -> Decision<()> {
     let new = SubjectRecord::new(context.now);
-    change(record.unwrap_or(&new), context, |record, facts, _| {
+    change(record.unwrap_or(&new), context, |record, facts, now| {
         for entry in entries {
             end_again(record, &entry.scope, facts);
-            record.keep_until = record.keep_until.max(entry.until);
-            facts.push(Fact::RevocationPutBack(entry.clone()));
+            // One that was over before the store came back ends no token any more.
+            if now < entry.until {
+                record.keep_until = record.keep_until.max(entry.until);
+                facts.push(Fact::RevocationPutBack(entry.clone()));
+            }
         }
     })
 }
@@ -80,6 +83,12 @@ mod tests {
             let record = record.as_ref().expect("a record");
             assert_eq!((record.epoch, record.ended_below, record.keep_until), (raised, raised, until));
         }
+        // After an outage: what it ended is over, and the entry no longer needed.
+        let late =
+            [RevocationEntry { scope: RevocationScope::SubjectEpoch(SubjectKey([7; 16]), raised + 1), until: NOW }];
+        let decision = put_back(record.as_ref(), &late, &context);
+        assert_eq!(decision.facts, []);
+        assert_eq!(decision.record.map(|record| record.epoch), Some(raised + 1));
         let unknown = entry(RevocationScope::SessionEpoch(SessionId([9; 16]), 3));
         assert_eq!(put_back(None, std::slice::from_ref(&unknown), &context).facts, [Fact::RevocationPutBack(unknown)]);
     }

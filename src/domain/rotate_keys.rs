@@ -219,7 +219,8 @@ impl KeyRing {
     }
 
     fn make(&mut self, algorithm: Algorithm, now: Timestamp) -> KeyNumber {
-        let number = KeyNumber(self.keys.iter().map(|key| key.number.0).max().unwrap_or(0) + 1);
+        self.last_number += 1;
+        let number = KeyNumber(self.last_number);
         let (activates, retired, revoked, request) = (None, None, None, None);
         self.keys.push(Key { number, algorithm, created: now, activates, retired, revoked, request });
         number

@@ -144,6 +144,20 @@ fn a_revoked_key_is_replaced_in_the_same_step() {
     assert_eq!(state(&ring, 5, due + SETTLING), Some(KeyState::Active));
 }
 
+#[test]
+fn a_number_is_never_given_twice() {
+    let policy = policy(KeyPolicy::default());
+    let mut ring = started(&policy);
+    ring.prepare(Algorithm::Rs256, None, START).expect("room");
+    ring.revoke(KeyNumber(3), &policy, START).expect("a standby");
+    // No server runs until the next rotation is due: one step forgets the revoked key and makes another.
+    let mut ring = KeyRing::restore(ring.keys, ring.longest_access, ring.last_number);
+    ring.advance(&policy, START + 90 * 24 * HOUR);
+    let numbers: Vec<_> = ring.keys().iter().map(|key| key.number.0).collect();
+    assert_eq!(numbers, [1, 2, 4]);
+    assert_eq!(KeyRing::restore(ring.keys, ring.longest_access, 0).last_number(), 4, "of before this was remembered");
+}
+
 /// Something that happens to a realm.
 #[derive(Debug, Clone)]
 enum Event {
@@ -187,6 +201,8 @@ struct Watch {
     /// Keys that signed before they were published for long enough, because that was asked for.
     hurried: BTreeSet<KeyNumber>,
     used: BTreeSet<KeyNumber>,
+    /// When each number was given.
+    given: BTreeMap<KeyNumber, Timestamp>,
     /// When the last token of each key that has signed expires, leeway included.
     needed: BTreeMap<KeyNumber, Timestamp>,
 }
@@ -195,7 +211,8 @@ impl Watch {
     fn new(policy: RealmPolicy) -> Self {
         let ring = started(&policy);
         let hurried = ring.keys().iter().filter(|key| key.activates.is_some()).map(|key| key.number).collect();
-        Self { policy, ring, now: START, hurried, used: BTreeSet::new(), needed: BTreeMap::new() }
+        let (used, given, needed) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { policy, ring, now: START, hurried, used, given, needed }
     }
 
     fn step(&mut self, event: &Event) {
@@ -237,6 +254,10 @@ impl Watch {
 
     fn look(&mut self, now: Timestamp) {
         let ring = &self.ring;
+        for key in ring.keys() {
+            let given = *self.given.entry(key.number).or_insert(key.created);
+            assert_eq!(given, key.created, "{:?} is given twice: {ring:?}", key.number);
+        }
         for algorithm in Algorithm::ALL {
             let of_algorithm = || ring.keys().iter().filter(|key| key.algorithm == algorithm);
             let active: Vec<_> = of_algorithm().filter(|key| ring.state(key, now) == KeyState::Active).collect();
@@ -262,7 +283,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// Of each algorithm exactly one key is active at every instant; it was published before, for the
-    /// slowest verifier; and it stays published until its last token is over.
+    /// slowest verifier; and it stays published until its last token is over. No number is another key's.
     #[test]
     fn no_history_lets_a_verification_fail(policy in any_policy(), events in prop::collection::vec(event(), 1..80)) {
         let mut watch = Watch::new(policy);

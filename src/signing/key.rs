@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{Digest, SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{self, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
@@ -38,6 +39,8 @@ pub struct SigningKey {
     /// `None` for a symmetric key.
     public: Option<PublicKey>,
     private: Private,
+    /// Of what it was parsed from.
+    source: Digest,
     /// The header of every token that it signs, already in base64url.
     header: String,
 }
@@ -67,6 +70,7 @@ impl SigningKey {
     /// are refused (RFC 7518, sections 3.2 and 3.3).
     pub fn from_pkcs8(algorithm: Algorithm, der: &[u8]) -> Result<Self, InvalidKey> {
         let rejected = |_| InvalidKey::Rejected;
+        let source = digest(&SHA256, der);
         match algorithm {
             Algorithm::Rs256 | Algorithm::Ps256 => {
                 let pair = RsaKeyPair::from_pkcs8(der).map_err(rejected)?;
@@ -81,31 +85,38 @@ impl SigningKey {
                     Algorithm::Ps256 => &RSA_PSS_SHA256,
                     _ => &RSA_PKCS1_SHA256,
                 };
-                Ok(Self::asymmetric(public, Private::Rsa(pair, padding)))
+                Ok(Self::asymmetric(public, Private::Rsa(pair, padding), source))
             }
             Algorithm::Es256 => {
                 let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(rejected)?;
                 // Uncompressed: 4 ‖ x ‖ y (SEC 1, section 2.3.3).
                 let point: &[u8; 65] = pair.public_key().as_ref().try_into().map_err(|_| InvalidKey::Rejected)?;
                 let coordinate = |from: usize| std::array::from_fn(|i| point[from + i]);
-                Ok(Self::asymmetric(PublicKey::p256(coordinate(1), coordinate(33))?, Private::P256(pair)))
+                let public = PublicKey::p256(coordinate(1), coordinate(33))?;
+                Ok(Self::asymmetric(public, Private::P256(pair), source))
             }
             Algorithm::EdDsa => {
                 let pair = Ed25519KeyPair::from_pkcs8(der).map_err(rejected)?;
                 let x = pair.public_key().as_ref().try_into().map_err(|_| InvalidKey::Rejected)?;
-                Ok(Self::asymmetric(PublicKey::ed25519(x)?, Private::Ed25519(pair)))
+                Ok(Self::asymmetric(PublicKey::ed25519(x)?, Private::Ed25519(pair), source))
             }
             Algorithm::Hs256 => {
                 let (kid, key) = hmac_key(der)?;
                 let header = header(algorithm, ACCESS_TOKEN, &kid);
-                Ok(Self { algorithm, kid, public: None, private: Private::Secret(key), header })
+                Ok(Self { algorithm, kid, public: None, private: Private::Secret(key), source, header })
             }
         }
     }
 
-    fn asymmetric(public: PublicKey, private: Private) -> Self {
+    fn asymmetric(public: PublicKey, private: Private, source: Digest) -> Self {
         let (algorithm, kid) = (public.algorithm(), public.thumbprint());
-        Self { algorithm, header: header(algorithm, ACCESS_TOKEN, &kid), kid, public: Some(public), private }
+        let header = header(algorithm, ACCESS_TOKEN, &kid);
+        Self { algorithm, kid, public: Some(public), private, source, header }
+    }
+
+    /// Whether parsing these bytes would give this key again.
+    pub fn is_of(&self, algorithm: Algorithm, der: &[u8]) -> bool {
+        self.algorithm == algorithm && self.source.as_ref() == digest(&SHA256, der).as_ref()
     }
 
     /// Its name in the header: the RFC 7638 thumbprint, and for HS256 a MAC in its place.

@@ -244,6 +244,72 @@ async fn a_log_that_went_back_is_read_anew_and_what_it_lost_is_told() {
     assert_eq!(next_change(&mut updates).await, LogUpdate::Lost { entries });
 }
 
+#[tokio::test]
+async fn an_entry_that_only_its_committer_heard_of_is_told_when_it_is_lost() {
+    for another_follows in [false, true] {
+        let server = RedisServer::start().await;
+        // What this user commits is not published.
+        server.run(&["ACL", "SETUSER", "mute", "on", ">pw", "~*", "&*", "+@all", "-publish"]);
+        let mute = format!("redis://mute:pw@127.0.0.1:{}?prefix=t", server.port());
+        let clock = TurnedClock::at(NOON);
+        let store = open_redis(Topology::Standalone, &mute, &clock).await;
+        let key = RecordKey::subject(realm("web"), SubjectKey([7; 16]));
+        let first = revoking(&key, None, b"");
+        let early = position(store.commit(&first).await);
+        let mut updates = store.follow().await.expect("a stream");
+        for _ in 0..256 {
+            next_change(&mut updates).await;
+        }
+        // While one head can't be read, none is compared.
+        server.run(&["SET", "t:{9}:head", "?"]);
+        let second = revoking(&key, Some(first.id), b"");
+        store.commit(&second).await.expect("commits");
+        server.run(&["ZREMRANGEBYRANK", "t:{7}:log", "-1", "-1"]);
+        server.run(&["SET", "t:{7}:head", &format!("{} {}", early.number, early.tag)]);
+        let mut now = early;
+        if another_follows {
+            let mut id = [7; 16];
+            id[15] = 0;
+            let other = revoking(&RecordKey::subject(realm("web"), SubjectKey(id)), None, b"");
+            now = position(open(&server, &clock).await.commit(&other).await);
+        } else {
+            server.run(&["DEL", "t:{9}:head"]);
+        }
+        let update = next_change(&mut updates).await;
+        assert!(matches!(update, LogUpdate::Snapshot { head, .. } if head == now), "{update:?}");
+        let owner = Owner { realm: realm("web"), subject: Some(SubjectKey([7; 16])) };
+        let entries = vec![(owner, second.revocations[0].clone())];
+        assert_eq!(next_change(&mut updates).await, LogUpdate::Lost { entries });
+    }
+}
+
+#[tokio::test]
+async fn what_was_lost_is_told_after_an_outage_that_outlasts_it() {
+    let server = RedisServer::start().await;
+    let clock = TurnedClock::at(NOON);
+    let store = open(&server, &clock).await;
+    let key = RecordKey::subject(realm("web"), SubjectKey([7; 16]));
+    let first = revoking(&key, None, b"");
+    let early = position(store.commit(&first).await);
+    let second = revoking(&key, Some(first.id), b"");
+    store.commit(&second).await.expect("commits");
+    let mut updates = store.follow().await.expect("a stream");
+    for _ in 0..256 {
+        next_change(&mut updates).await;
+    }
+    // While one head can't be read, the log is not seen whole.
+    server.run(&["SET", "t:{9}:head", "?"]);
+    clock.pass(Duration::from_secs(2 * 86_400));
+    server.run(&["ZREMRANGEBYRANK", "t:{7}:log", "-1", "-1"]);
+    server.run(&["SET", "t:{7}:head", &format!("{} {}", early.number, early.tag)]);
+    server.run(&["DEL", "t:{9}:head"]);
+    let update = next_change(&mut updates).await;
+    assert!(matches!(update, LogUpdate::Snapshot { head, .. } if head == early), "{update:?}");
+    let owner = Owner { realm: realm("web"), subject: Some(SubjectKey([7; 16])) };
+    let entries = vec![(owner, second.revocations[0].clone())];
+    assert_eq!(next_change(&mut updates).await, LogUpdate::Lost { entries });
+}
+
 /// The next update that tells more than that nothing is missing.
 async fn next_change(updates: &mut mpsc::Receiver<LogUpdate>) -> LogUpdate {
     loop {

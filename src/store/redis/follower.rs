@@ -17,6 +17,7 @@ use super::log::{Log, bytes};
 use super::recent::{Mark, Recent};
 use crate::authority::ports::{Clock, LogUpdate, StoreError};
 use crate::domain::revocation::Position;
+use crate::domain::time::Timestamp;
 
 /// How often the heads are read; a lost publication is noticed within that.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub(super) struct Follower {
     clock: Arc<dyn Clock>,
     /// How far each partition has been told.
     told: Vec<Position>,
+    /// When the log was last seen whole: what was over by then can no longer get lost.
+    confirmed: Timestamp,
 }
 
 /// The one who follows has gone.
@@ -51,7 +54,8 @@ impl Follower {
         let (updates, receiver) = mpsc::channel(CAPACITY);
         let mark = recent.mark();
         let snapshots = log.snapshots().await?;
-        let mut follower = Self { log, published, channel, updates, recent, clock, told: Vec::new() };
+        let (told, confirmed) = (Vec::new(), clock.now());
+        let mut follower = Self { log, published, channel, updates, recent, clock, told, confirmed };
         for (head, entries) in snapshots {
             follower.told.push(head);
             // There is room for all of them, and the receiver is here.
@@ -102,8 +106,14 @@ impl Follower {
     }
 
     async fn append(&mut self, linked: Linked) -> Result<Result<(), Gone>, StoreError> {
+        let answered = self.recent.answer(linked.position.partition);
         let Some(told) = self.told.get_mut(usize::from(linked.position.partition)) else { return Ok(Ok(())) };
-        if *told == linked.previous {
+        // Entries follow one another, so one that was answered is told before any later one.
+        let skips = |answered: Position| {
+            let after = linked.previous.number < answered.number;
+            after && answered.number <= linked.position.number && answered != linked.position
+        };
+        if *told == linked.previous && !answered.is_some_and(skips) {
             *told = linked.position;
             self.recent.add(linked.position.partition, linked.owner, &linked.entry);
             let update = LogUpdate::Entry { position: linked.position, entry: linked.entry };
@@ -120,6 +130,7 @@ impl Follower {
     /// log when this began has then been told.
     async fn compare(&mut self) -> Result<Result<(), Gone>, StoreError> {
         let at = self.clock.now();
+        let answers = self.recent.answers();
         let before = self.told.clone();
         let heads = self.log.heads().await?;
         // What was published meanwhile explains most differences, at no cost.
@@ -131,15 +142,19 @@ impl Follower {
                 return Ok(Err(gone));
             }
         }
-        for (head, before) in heads.into_iter().zip(before) {
+        for ((head, before), answered) in heads.into_iter().zip(before).zip(answers) {
             let told = self.told[usize::from(head.partition)];
-            let went_back = head.number < before.number || (head.number == before.number && head.tag != before.tag);
+            let lacks =
+                |known: Position| head.number < known.number || (head.number == known.number && head.tag != known.tag);
+            // What was never told, but answered to a caller here, has to be there too.
+            let went_back = lacks(before) || answered.is_some_and(lacks);
             if (went_back || told.number < head.number)
                 && let Err(gone) = self.read_anew(head.partition).await?
             {
                 return Ok(Err(gone));
             }
         }
+        self.confirmed = at;
         Ok(self.updates.send(LogUpdate::Confirmed { at }).await.map_err(|_| Gone))
     }
 
@@ -151,7 +166,7 @@ impl Follower {
     }
 
     async fn tell(&self, mark: Mark, head: Position, log: Vec<Linked>) -> Result<(), Gone> {
-        let lost = self.recent.compare(mark, head.partition, &log, self.clock.now());
+        let lost = self.recent.compare(mark, head.partition, &log, self.confirmed);
         let entries = log.into_iter().map(|linked| linked.entry).collect();
         self.updates.send(LogUpdate::Snapshot { head, entries }).await.map_err(|_| Gone)?;
         if lost.is_empty() {

@@ -287,6 +287,9 @@ impl Store for RedisStore {
         for entry in &commit.revocations {
             self.recent.add(partition, commit.key.owner(), entry);
         }
+        if !commit.revocations.is_empty() {
+            self.recent.answered(head);
+        }
         Ok(Outcome::Committed(Revision::at(head)))
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::layout::{Linked, PARTITIONS};
-use crate::domain::revocation::{Owner, RevocationEntry};
+use crate::domain::revocation::{Owner, Position, RevocationEntry};
 use crate::domain::time::Timestamp;
 
 /// Of each partition. A replica that takes over lacks seconds; this is more than the busiest revoke in
@@ -24,9 +24,17 @@ struct Known {
     entry: RevocationEntry,
 }
 
+#[derive(Debug, Default)]
+struct Partition {
+    known: VecDeque<Known>,
+    /// The furthest head that a commit was answered with, and when that was known. Its committer may be
+    /// the only one who ever heard of it.
+    answered: Option<(u64, Position)>,
+}
+
 #[derive(Debug)]
 pub(super) struct Recent {
-    partitions: Box<[Mutex<VecDeque<Known>>]>,
+    partitions: Box<[Mutex<Partition>]>,
     next_mark: AtomicU64,
 }
 
@@ -42,25 +50,47 @@ impl Recent {
 
     /// One more, that is in the log; one that nobody owns could not be put back.
     pub(super) fn add(&self, partition: u16, owner: Option<Owner>, entry: &RevocationEntry) {
-        let (Some(mut known), Some(owner)) = (self.of(partition), owner) else { return };
-        if !known.iter().any(|known| known.entry == *entry) {
-            self.push(&mut known, owner, entry);
+        let (Some(mut partition), Some(owner)) = (self.of(partition), owner) else { return };
+        if !partition.known.iter().any(|known| known.entry == *entry) {
+            self.push(&mut partition.known, owner, entry);
         }
     }
 
+    /// A commit was answered: the log had got to `head`.
+    pub(super) fn answered(&self, head: Position) {
+        let Some(mut partition) = self.of(head.partition) else { return };
+        if partition.answered.is_none_or(|(_, answered)| answered.number < head.number) {
+            partition.answered = Some((self.next_mark.fetch_add(1, Ordering::SeqCst), head));
+        }
+    }
+
+    /// How far commits say that each partition had got, in their order.
+    pub(super) fn answers(&self) -> Vec<Option<Position>> {
+        (0..PARTITIONS).map(|partition| self.answer(partition)).collect()
+    }
+
+    /// How far commits say that a partition had got.
+    pub(super) fn answer(&self, partition: u16) -> Option<Position> {
+        self.of(partition)?.answered.map(|(_, answered)| answered)
+    }
+
     /// Takes in a partition's log that was read after `mark`, and tells what it lacks that was known
-    /// before and still matters.
+    /// before and was not over when the log was last `confirmed` to be whole. Not by now: during a long
+    /// outage access tokens expire, and the entry that ended them with a session that lives longer.
     pub(super) fn compare(
         &self,
         mark: Mark,
         partition: u16,
         log: &[Linked],
-        now: Timestamp,
+        confirmed: Timestamp,
     ) -> Vec<(Owner, RevocationEntry)> {
-        let Some(mut known) = self.of(partition) else { return Vec::new() };
+        let Some(mut partition) = self.of(partition) else { return Vec::new() };
+        let Partition { known, answered } = &mut *partition;
+        // Found by now, or told as lost.
+        *answered = answered.filter(|(known, _)| *known >= mark.0);
         if !known.is_empty() {
             let there: HashSet<_> = log.iter().map(|linked| &linked.entry).collect();
-            known.retain(|known| now < known.entry.until && !there.contains(&known.entry));
+            known.retain(|known| confirmed < known.entry.until && !there.contains(&known.entry));
         }
         let lost = known.iter().filter(|known| known.mark < mark.0);
         let lost = lost.map(|known| (known.owner.clone(), known.entry.clone())).collect();
@@ -68,7 +98,7 @@ impl Recent {
         latest.sort_unstable_by_key(|linked| linked.position.number);
         for linked in &latest[latest.len().saturating_sub(REMEMBERED)..] {
             if let Some(owner) = linked.owner.clone() {
-                self.push(&mut known, owner, &linked.entry);
+                self.push(known, owner, &linked.entry);
             }
         }
         lost
@@ -82,9 +112,11 @@ impl Recent {
         known.push_back(Known { mark, owner, entry: entry.clone() });
     }
 
-    fn of(&self, partition: u16) -> Option<MutexGuard<'_, VecDeque<Known>>> {
+    fn of(&self, partition: u16) -> Option<MutexGuard<'_, Partition>> {
         // A panic leaves nothing half done.
-        self.partitions.get(usize::from(partition)).map(|known| known.lock().unwrap_or_else(PoisonError::into_inner))
+        self.partitions
+            .get(usize::from(partition))
+            .map(|partition| partition.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -92,7 +124,7 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::domain::ids::RealmName;
-    use crate::domain::revocation::{Position, RevocationScope};
+    use crate::domain::revocation::RevocationScope;
 
     const NOW: Timestamp = Timestamp::from_seconds(100);
 
@@ -129,6 +161,21 @@ mod tests {
         assert_eq!(lost(&recent, &[linked(1), linked(2)]), [entry(3, 200)]);
         assert_eq!(recent.compare(recent.mark(), 6, &[], NOW), []);
         assert_eq!(recent.compare(recent.mark(), 7, &[], Timestamp::from_seconds(200)), []);
+    }
+
+    #[test]
+    fn the_furthest_answer_stands_until_the_log_was_read_after_it() {
+        let recent = Recent::new();
+        let before = recent.mark();
+        let at = |number| Position { partition: 7, number, tag: 1 };
+        for number in [4, 5, 3] {
+            recent.answered(at(number));
+        }
+        recent.compare(before, 7, &[], NOW);
+        assert_eq!(recent.answer(7), Some(at(5)), "a log that was read earlier");
+        assert_eq!((recent.answers()[7], recent.answers()[6]), (Some(at(5)), None));
+        recent.compare(recent.mark(), 7, &[], NOW);
+        assert_eq!(recent.answer(7), None);
     }
 
     #[test]
