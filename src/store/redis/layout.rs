@@ -94,7 +94,11 @@ impl Keys {
                 let (realm, id) = owned.split_once(':')?;
                 let realm = RealmName::parse(realm).ok()?;
                 let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
-                if kind == "s" { RecordKey::subject(realm, SubjectKey(id)) } else { RecordKey::client_assertion(realm, id) }
+                if kind == "s" {
+                    RecordKey::subject(realm, SubjectKey(id))
+                } else {
+                    RecordKey::client_assertion(realm, id)
+                }
             }
             Some(_) => return None,
         };
