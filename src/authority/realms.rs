@@ -2,6 +2,7 @@
 //! Keeps up with the records: takes the steps that are due, follows those that other instances took.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use super::{Error, Parts, Realm, audit};
 
 /// How often the clock is held against what is due, in memory.
 const TICK: Duration = Duration::from_secs(1);
+/// How often a call that waits for a reading of its own asks for it, a tick between.
+const READINGS_AWAITED: u32 = 3;
 /// How many ticks pass between two readings of each record: far below the shortest publish-ahead.
 const TICKS_A_READING: u32 = 30;
 
@@ -54,21 +57,14 @@ struct Serving {
     /// How the reading ended that a call caused: one a tick, whatever strangers send. Held while reading,
     /// so that one reads for all.
     asked: Mutex<Option<Result<(), Error>>>,
+    /// How many such readings have begun.
+    readings: AtomicU64,
 }
 
 impl Serving {
     fn realm(&self) -> Arc<Realm> {
         self.realm.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// How new what a call learns of a realm is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// Read for this very call.
-    Now,
-    /// Read for another one, within this tick.
-    Before,
 }
 
 /// Which records a round reads.
@@ -90,6 +86,7 @@ impl Realms {
                 jwks: watch::Sender::new(Arc::new(set)),
                 turn: Mutex::default(),
                 asked: Mutex::default(),
+                readings: AtomicU64::new(0),
             };
             (realm.name().clone(), serving)
         };
@@ -141,17 +138,36 @@ impl Realms {
 
     /// Reads the realm again because a call met a key that is not known here. Calls share a reading and
     /// its failure, and there is one a tick: strangers can make up as many keys as they like.
-    pub(super) async fn read_again(&self, name: &RealmName) -> Result<Reading, Error> {
-        let serving = self.0.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?;
+    pub(super) async fn read_again(&self, name: &RealmName) -> Result<(), Error> {
+        let serving = self.0.serving(name)?;
         let mut asked = serving.asked.lock().await;
         if let Some(outcome) = &*asked {
-            return outcome.clone().map(|()| Reading::Before);
+            return outcome.clone();
         }
+        serving.readings.fetch_add(1, Ordering::SeqCst);
         // Before the answer: a caller that gives up must not open the way for the next one.
         *asked = Some(Err(Error::NotFresh));
         let outcome = self.advance(name).await;
         *asked = Some(outcome.clone());
-        outcome.map(|()| Reading::Now)
+        outcome
+    }
+
+    /// How many readings have begun.
+    pub(super) fn readings(&self, name: &RealmName) -> u64 {
+        self.0.serving.get(name).map_or(0, |serving| serving.readings.load(Ordering::SeqCst))
+    }
+
+    /// The same by a reading that began when so many had; waits for the next where that of this tick is
+    /// used up. A key that is unknown after it did not exist when they were counted.
+    pub(super) async fn read_after(&self, name: &RealmName, readings: u64) -> Result<(), Error> {
+        for _ in 0..READINGS_AWAITED {
+            self.read_again(name).await?;
+            if self.readings(name) > readings {
+                return Ok(());
+            }
+            tokio::time::sleep(TICK).await;
+        }
+        Err(Error::NotFresh)
     }
 
     /// The realm with a key to sign with. Where that of this moment was revoked by another instance, the
@@ -199,12 +215,16 @@ impl Realms {
 }
 
 impl Inner {
+    fn serving(&self, name: &RealmName) -> Result<&Serving, Error> {
+        self.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))
+    }
+
     async fn change<A>(
         &self,
         name: &RealmName,
         decide: impl FnMut(&mut RealmRecord, Timestamp) -> Result<Step<A>, Error>,
     ) -> Result<(A, Arc<Realm>, Option<Revision>), Error> {
-        let serving = self.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))?;
+        let serving = self.serving(name)?;
         let _turn = serving.turn.lock().await;
         let known = serving.realm();
         let ports = Ports { store: &*self.store, clock: &*self.clock, entropy: &*self.entropy };

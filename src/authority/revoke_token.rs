@@ -11,7 +11,6 @@ use crate::domain::revocation::Revision;
 use crate::verify::{Rejection, VerifiedToken};
 
 use super::ports::RecordKey;
-use super::realms::Reading;
 use super::{Authority, Error, Origin};
 
 /// Revocations of one batch that are under way together, so that they share commits.
@@ -20,12 +19,18 @@ const AT_A_TIME: usize = 64;
 impl Authority {
     /// Ends what the token belongs to. The revision proves it.
     pub async fn revoke_token(&self, realm: &str, token: &str) -> Result<Revision, Error> {
+        let known = self.realm(realm)?;
+        self.revoke_by(realm, token, self.realms.readings(known.name())).await
+    }
+
+    /// By keys that were read once more than so many times, if need be.
+    async fn revoke_by(&self, realm: &str, token: &str, readings: u64) -> Result<Revision, Error> {
         let name = realm;
         let realm = self.realm(realm)?;
         if let Some(refresh) = realm.refresh_key.open(&realm.policy.realm, token) {
             return self.end(name, refresh.session).await;
         }
-        let Some(token) = self.signed_here(realm.name(), token).await? else {
+        let Some(token) = self.signed_here(realm.name(), token, readings).await? else {
             return Ok(self.index.revision());
         };
         match Origin::of(&token) {
@@ -73,31 +78,37 @@ impl Authority {
                 Err(Error::Refused(_)) => Ok(None),
                 Err(error) => Err(error),
             },
-            None => Ok(self.signed_here(realm.name(), token).await?.map(|token| token.client.clone())),
+            None => {
+                let readings = self.realms.readings(realm.name());
+                Ok(self.signed_here(realm.name(), token, readings).await?.map(|token| token.client.clone()))
+            }
         }
     }
 
     /// An access token of the realm, expired or not, since its session may live on; `None` if it is none
-    /// for certain. A key that is still unknown may be newer than the last reading.
-    async fn signed_here(&self, realm: &RealmName, token: &str) -> Result<Option<Arc<VerifiedToken>>, Error> {
-        let check = || self.verifier.authenticate(realm, token);
-        let mut checked = check();
-        if matches!(checked, Err(Rejection::UnknownKey)) {
-            let reading = self.realms.read_again(realm).await?;
-            checked = check();
-            if matches!(checked, Err(Rejection::UnknownKey)) && reading == Reading::Before {
-                return Err(Error::NotFresh);
+    /// for certain: a key that is unknown may be newer than the last reading.
+    async fn signed_here(
+        &self,
+        realm: &RealmName,
+        token: &str,
+        readings: u64,
+    ) -> Result<Option<Arc<VerifiedToken>>, Error> {
+        match self.verifier.authenticate(realm, token) {
+            Err(Rejection::UnknownKey) => {
+                self.realms.read_after(realm, readings).await?;
+                Ok(self.verifier.authenticate(realm, token).ok())
             }
+            checked => Ok(checked.ok()),
         }
-        Ok(checked.ok())
     }
 
     /// Revokes many; each for itself, so that one failure hides no success.
     pub async fn revoke_tokens(&self, realm: &str, tokens: &[String]) -> Result<Vec<Result<Revision, Error>>, Error> {
-        self.realm(realm)?;
+        // One reading serves the whole batch.
+        let readings = self.realms.readings(self.realm(realm)?.name());
         let mut outcomes = Vec::with_capacity(tokens.len());
         for batch in tokens.chunks(AT_A_TIME) {
-            let revoking = batch.iter().map(|token| self.revoke_token(realm, token));
+            let revoking = batch.iter().map(|token| self.revoke_by(realm, token, readings));
             outcomes.extend(futures::future::join_all(revoking).await);
         }
         Ok(outcomes)
