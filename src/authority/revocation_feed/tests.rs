@@ -189,3 +189,24 @@ async fn nothing_is_told_before_the_whole_log_was_read() {
     let early = tokio::time::timeout(Duration::from_millis(50), stream.next()).await;
     assert!(early.is_err(), "{early:?}");
 }
+
+#[tokio::test]
+async fn each_partition_goes_on_where_it_was() {
+    let feed = Arc::new(RevocationFeed::new(Arc::new(RevocationIndex::new(2))));
+    let at = |partition, number| Position { partition, ..position(number) };
+    let tell = |update: LogUpdate| {
+        feed.index.apply(&update);
+        feed.append(&update);
+    };
+    for partition in [0, 1] {
+        tell(LogUpdate::Snapshot { head: at(partition, 0), entries: Vec::new() });
+    }
+    for (number, position) in [(1, at(0, 1)), (2, at(1, 1)), (3, at(0, 2))] {
+        tell(LogUpdate::Entry { position, entry: entry(number) });
+    }
+    for (held, missing) in [([at(0, 1), at(1, 0)], vec![entry(2), entry(3)]), ([at(0, 2), at(1, 0)], vec![entry(2)])] {
+        let mut stream = pin!(feed.clone().watch(realm(), &held.into_iter().collect()));
+        let FeedMessage::Delta(entries, _) = stream.next().await.expect("endless") else { panic!("no delta") };
+        assert_eq!(entries, missing);
+    }
+}
