@@ -69,6 +69,8 @@
 //! - Of an algorithm exactly one key is active; it was published before, and is until its last token
 //!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - Which registered claims a token has is its realm's word, never its own; what a realm leaves out is the
+//!   same for all of its tokens.
 //! - What a token is exchanged for is never more than it, and falls with its session and
 //!   with the session's client.
 //! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.

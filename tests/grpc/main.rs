@@ -20,5 +20,6 @@ mod session_service;
 mod shutdown;
 mod test_server;
 mod tls;
+mod token_profile;
 mod token_service;
 mod traces;

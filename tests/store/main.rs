@@ -45,6 +45,8 @@ mod session_service;
 mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
+#[path = "../grpc/token_profile.rs"]
+mod token_profile;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
 #[path = "grpc/topologies.rs"]
