@@ -18,6 +18,7 @@ pub mod authenticate_client;
 mod browser_session;
 pub mod check_request;
 mod client_credentials;
+pub mod clients;
 mod cut_off;
 mod error;
 pub mod exchange_token;
@@ -46,7 +47,6 @@ pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 use revocation_feed::RevocationFeed;
 
@@ -64,7 +64,6 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    clients: Clients,
 }
 
 /// What an authority is made of.
@@ -88,8 +87,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Who may call over HTTP.
-    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -107,23 +104,10 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
+        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
-        Ok(Self {
-            realms,
-            store,
-            subjects,
-            tasks,
-            signer,
-            verifier,
-            index,
-            feed,
-            max_staleness,
-            clock,
-            entropy,
-            clients,
-        })
+        Ok(Self { realms, store, subjects, tasks, signer, verifier, index, feed, max_staleness, clock, entropy })
     }
 
     /// The realm of a request; empty means `default`.
