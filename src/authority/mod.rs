@@ -40,6 +40,7 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod touches;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;
@@ -56,6 +57,7 @@ pub struct Authority {
     realms: realms::Realms,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
+    touches: touches::Touches,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -114,6 +116,7 @@ impl Authority {
             realms,
             store,
             subjects,
+            touches: touches::Touches::default(),
             tasks,
             signer,
             verifier,
