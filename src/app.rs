@@ -164,6 +164,7 @@ impl Server {
         info!(entries = index.len(), "revocation log read");
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
+        tasks.spawn_until_stopped(authority.clone().write_touches());
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;

@@ -41,6 +41,7 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod touches;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;
@@ -56,6 +57,7 @@ pub struct Authority {
     realms: realms::Realms,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
+    touches: touches::Touches,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -107,7 +109,20 @@ impl Authority {
         let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
-        Ok(Self { realms, store, subjects, tasks, signer, verifier, index, feed, max_staleness, clock, entropy })
+        Ok(Self {
+            realms,
+            store,
+            subjects,
+            touches: touches::Touches::default(),
+            tasks,
+            signer,
+            verifier,
+            index,
+            feed,
+            max_staleness,
+            clock,
+            entropy,
+        })
     }
 
     /// The realm of a request; empty means `default`.

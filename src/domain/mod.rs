@@ -19,6 +19,7 @@ pub mod session;
 pub mod subject;
 pub mod time;
 pub mod token;
+pub mod touch;
 pub mod transition;
 pub mod update_claims;
 
