@@ -21,6 +21,7 @@ pub mod subject;
 pub mod time;
 pub mod token;
 pub mod token_profile;
+pub mod touch;
 pub mod transition;
 pub mod update_claims;
 

@@ -18,7 +18,7 @@ fn access_token() -> AccessToken {
     AccessToken {
         id: token_id(Route::BySid),
         realm: realm("web"),
-        profile: std::sync::Arc::default(),
+        profile: Arc::default(),
         key: KeyNumber(1),
         subject: Subject::parse("ali\"ce \u{1f600}").unwrap(),
         client: ClientId::parse("app").unwrap(),
