@@ -12,6 +12,7 @@ use crate::verify::client::RegisteredClient;
 
 mod client;
 mod connections;
+mod devices;
 mod document;
 mod environment;
 mod layers;

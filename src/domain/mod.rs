@@ -3,11 +3,13 @@
 pub mod algorithm;
 pub mod claims;
 pub mod client;
+pub mod device;
 pub mod end_session;
 pub mod exchange;
 pub mod fact;
 pub mod ids;
 pub mod key_ring;
+pub mod live;
 pub mod open_session;
 pub mod policy;
 pub mod put_back;
@@ -20,6 +22,7 @@ pub mod subject;
 pub mod time;
 pub mod token;
 pub mod transition;
+pub mod trust_device;
 pub mod update_claims;
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ mod sealed;
 // the store.
 #[path = "grpc/backend.rs"]
 mod backend;
+#[path = "../grpc/devices.rs"]
+mod devices;
 #[path = "../grpc/edges.rs"]
 mod edges;
 #[path = "grpc/key_file.rs"]
