@@ -21,6 +21,7 @@ pub mod session;
 pub mod subject;
 pub mod time;
 pub mod token;
+pub mod touch;
 pub mod transition;
 pub mod trust_device;
 pub mod update_claims;

@@ -25,6 +25,8 @@ mod sealed;
 
 // The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on
 // the store.
+#[path = "../grpc/activity.rs"]
+mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
 #[path = "../grpc/devices.rs"]
