@@ -4,6 +4,7 @@ use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
+use crate::domain::session::Device;
 use crate::domain::token::Confirmation;
 
 use super::{Authority, Error, IssuedTokens, audit};
@@ -21,6 +22,8 @@ pub struct RefreshToken {
     pub audience: Vec<Audience>,
     /// The key whose possession the caller has proven.
     pub confirmation: Option<Confirmation>,
+    /// What the client says of its device now.
+    pub device: Option<Device>,
 }
 
 impl Authority {
@@ -45,6 +48,7 @@ impl Authority {
             confirmation: request.confirmation,
             scope: request.scope,
             audience: request.audience,
+            device: request.device,
             arrived,
         };
         self.grant(realm, place, move |record, context| refresh(record, &request, context)).await

@@ -13,6 +13,7 @@ use crate::verify::client::RegisteredClient;
 mod claims;
 mod client;
 mod connections;
+mod devices;
 mod document;
 mod environment;
 mod layers;

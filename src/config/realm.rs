@@ -16,7 +16,7 @@ use super::document::{Raw, Table};
 use super::problem::{Origin, Problem};
 use super::reader::Reader;
 use super::realms::permissive;
-use super::{DEFAULT_REALM, claims, realm_keys, value};
+use super::{DEFAULT_REALM, claims, devices, realm_keys, value};
 
 /// The table that defines a realm.
 pub(super) const REALM: &str = "realm";
@@ -67,6 +67,7 @@ pub(super) struct RealmTable {
 pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<RealmTable> {
     let before = problems.len();
     let keys = table.take_table(realm_keys::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let devices = table.take_table(devices::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let clients = table.take(CLIENTS);
     let mut reader = Reader::new(table, &KEYS, problems);
     let policy = read(&mut reader);
@@ -75,6 +76,9 @@ pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<Rea
     let mut policy = policy?;
     if let Some(keys) = keys {
         policy.keys = keys;
+    }
+    if let Some(devices) = devices {
+        policy.devices = devices::read(devices, &policy, problems);
     }
     let clients = clients.map(|clients| client::clients(clients, &policy, problems)).unwrap_or_default();
     (problems.len() == before).then_some(RealmTable { policy, clients })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::algorithm::Algorithm;
 use super::claims::Claims;
+use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
 use super::own_claims::OwnClaims;
@@ -97,6 +98,8 @@ pub struct RealmPolicy {
     pub max_sessions: usize,
     /// What happens at that limit.
     pub at_limit: AtLimit,
+    /// What its users' devices may do.
+    pub devices: DevicePolicy,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
@@ -147,6 +150,7 @@ impl RealmPolicy {
             rotation: Rotation::EachUse,
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
+            devices: DevicePolicy::default(),
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,
@@ -163,12 +167,18 @@ impl RealmPolicy {
         std::iter::once(self.algorithm).chain(further.copied())
     }
 
-    /// How long a session of this kind can live.
-    pub fn session_lifetime(&self, lifetime: Lifetime) -> Duration {
-        match lifetime {
+    /// How long a session of this kind can live that is opened on such a device.
+    pub fn session_lifetime(&self, lifetime: Lifetime, trust: Trust) -> Duration {
+        let usual = match lifetime {
             Lifetime::Standard => self.session_lifetime,
             Lifetime::Remembered => self.remember_me_lifetime,
-        }
+        };
+        self.devices.session_lifetime(usual, trust)
+    }
+
+    /// How long an access token is valid on such a device.
+    pub fn access_lifetime(&self, trust: Trust) -> Duration {
+        self.devices.access_lifetime(self.access_lifetime, trust)
     }
 
     /// When a session that is active at `now` becomes idle: never past its absolute expiry.

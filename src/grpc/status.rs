@@ -50,6 +50,8 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::SessionIdle => ErrorReason::SessionIdle,
             Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
+            Refusal::DeviceNotTrusted => ErrorReason::DeviceNotTrusted,
+            Refusal::UnknownDevice => ErrorReason::UnknownDevice,
             Refusal::ClientNotPermitted => ErrorReason::ClientNotPermitted,
             Refusal::NotExchangeable(_) => ErrorReason::InvalidRequest,
             Refusal::ScopeNotGranted(_) => ErrorReason::ScopeNotGranted,

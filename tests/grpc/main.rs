@@ -7,6 +7,7 @@ mod certificates;
 mod cli;
 mod collector;
 mod crash;
+mod devices;
 mod edges;
 mod foreign_clients;
 mod foreign_services;

@@ -29,6 +29,8 @@ mod sealed;
 mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
+#[path = "../grpc/devices.rs"]
+mod devices;
 #[path = "../grpc/edges.rs"]
 mod edges;
 #[path = "grpc/key_file.rs"]
