@@ -6,8 +6,9 @@ use prost::Message;
 use crate::domain::claims::Claims;
 use crate::domain::fact::EndReason;
 use crate::domain::ids::{Audience, ClientId, DeviceId, InvalidName, KeyNumber, Scope, SessionId, Subject};
+use crate::domain::rate_limit::Used;
 use crate::domain::session::{AccessStamp, Device, Session};
-use crate::domain::subject::{EndedSession, NamedRequest, RequestId, SubjectRecord};
+use crate::domain::subject::{EndedSession, NamedRequest, Rates, RequestId, SubjectRecord};
 use crate::domain::time::Timestamp;
 use crate::domain::token::{Confirmation, SessionSecret};
 
@@ -52,6 +53,17 @@ struct RecordV2 {
     requests: Vec<RequestV2>,
     #[prost(uint32, tag = "9")]
     ended_below: u32,
+    #[prost(message, optional, tag = "20")]
+    rates: Option<RatesV2>,
+}
+
+/// Nanoseconds after `changed`; what lies before it says nothing.
+#[derive(Clone, PartialEq, Message)]
+struct RatesV2 {
+    #[prost(uint64, tag = "1")]
+    refreshes: u64,
+    #[prost(uint64, tag = "2")]
+    logins: u64,
 }
 
 /// Times are milliseconds from another that they usually equal or follow: what is zero is not written,
@@ -192,6 +204,7 @@ pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
         sessions: record.sessions.iter().map(|session| encode_session(session, record.changed)).collect(),
         ended: record.ended.iter().map(encode_ended).collect(),
         requests: record.requests.iter().map(encode_request).collect(),
+        rates: encode_rates(record.rates, record.changed),
     }
     .encode_to_vec()
 }
@@ -214,7 +227,27 @@ pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
         sessions: sessions.collect::<Result<_, _>>()?,
         ended: record.ended.iter().map(decode_ended).collect::<Result<_, _>>()?,
         requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
+        rates: decode_rates(record.rates.unwrap_or_default(), changed),
     })
+}
+
+/// `None` where nothing is used.
+fn encode_rates(rates: Rates, changed: Timestamp) -> Option<RatesV2> {
+    let after = |used: Used| u64::try_from(used.to_nanos().saturating_sub(nanos(changed))).unwrap_or(0);
+    let used = RatesV2 { refreshes: after(rates.refreshes), logins: after(rates.logins) };
+    (used != RatesV2::default()).then_some(used)
+}
+
+fn decode_rates(rates: RatesV2, changed: Timestamp) -> Rates {
+    let used = |after: u64| match i64::try_from(after) {
+        Ok(after) if after > 0 => Used::from_nanos(nanos(changed).saturating_add(after)),
+        _ => Used::default(),
+    };
+    Rates { refreshes: used(rates.refreshes), logins: used(rates.logins) }
+}
+
+fn nanos(time: Timestamp) -> i64 {
+    time.millis().saturating_mul(1_000_000)
 }
 
 fn encode_session(session: &Session, changed: Timestamp) -> SessionV2 {
@@ -441,6 +474,10 @@ mod tests {
             keep_until: time(9),
             sessions: vec![session.clone(), Session { device: Device::default(), confirmation: None, ..session }],
             ended: END_REASONS.map(|reason| EndedSession { id: SessionId([9; 16]), reason }).into(),
+            rates: Rates {
+                refreshes: Used::from_nanos(1_700_000_000_600_000_001),
+                logins: Used::from_nanos(1_700_000_000_700_000_000),
+            },
             changed: time(1_700_000_000_500),
         }
     }

@@ -6,6 +6,7 @@ use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Confirmation;
 
+use super::admission::Address;
 use super::{Authority, Error, IssuedTokens, audit};
 
 /// What a caller presents and asks for.
@@ -21,12 +22,15 @@ pub struct RefreshToken {
     pub audience: Vec<Audience>,
     /// The key whose possession the caller has proven.
     pub confirmation: Option<Confirmation>,
+    /// Where the user calls from, if the caller says so.
+    pub address: Option<Address>,
 }
 
 impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
     pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        self.admit_address(&realm, request.address)?;
         self.check_index()?;
         let token = realm
             .refresh_key

@@ -61,6 +61,7 @@ fn the_example_names_every_key_and_says_the_defaults() {
     let of_realm = [
         (realm::REALM, &realm::KEYS[..]),
         ("realm.keys", &realm_keys::KEYS[..]),
+        ("realm.rate_limits", &rate_limits::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
     for (section, keys) in layers::SECTIONS.iter().copied().chain(of_realm) {
@@ -166,6 +167,11 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.keys]\nalgorithms = [\"RS512\"]", "\"RS512\": must be \"RS256\" or "),
         ("[realm.keys]\nalgorithms = \"ES256\"", "must be a list of algorithms"),
         ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
+        ("[realm.rate_limits]\nby_caller = 5", "such as \"30/1m\", from 1 to 1000000 in 1s to 1day"),
+        ("[realm.rate_limits]\nby_caller = \"0/1s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/0s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/1500ms\"", "in whole seconds"),
+        ("[realm.rate_limits]\nby_user = \"5/1s\"", "did you mean \"by_caller\"?"),
     ] {
         let error = key(line);
         let last = line.lines().count() + 2;

@@ -11,6 +11,7 @@ pub mod key_ring;
 pub mod open_session;
 pub mod policy;
 pub mod put_back;
+pub mod rate_limit;
 pub mod refresh;
 pub mod refusal;
 pub mod revocation;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::algorithm::Algorithm;
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
+use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 
@@ -93,6 +94,8 @@ pub struct RealmPolicy {
     pub max_sessions: usize,
     /// What happens at that limit.
     pub at_limit: AtLimit,
+    /// How often a subject, a caller and an address may do what.
+    pub rate_limits: RateLimits,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
@@ -141,6 +144,7 @@ impl RealmPolicy {
             rotation: Rotation::EachUse,
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
+            rate_limits: RateLimits::default(),
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,

@@ -3,6 +3,7 @@
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Scope, Subject};
 use super::policy::{LateRecovery, RACE_WINDOW, RealmPolicy, Rotation};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
 use super::session::Session;
 use super::subject::{SubjectRecord, expiry};
@@ -69,7 +70,9 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
             let healed = Session { generation: request.token.generation, ..session.clone() };
             let mut decision = renew(record, &healed, subject, request, now, context);
             let (stored, presented) = (session.generation, request.token.generation);
-            decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
+            if decision.answer.is_ok() {
+                decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
+            }
             decision
         }
         // The token made then says more, or less, than is asked for now.
@@ -167,6 +170,14 @@ fn renew(
     now: Timestamp,
     context: &Context<'_>,
 ) -> Decision<Grant> {
+    let mut rates = record.rates;
+    // Here and not before: whatever the limit, a replay ends its session, and a lost answer is given again.
+    if let Some(limit) = context.policy.rate_limits.refresh_by_subject {
+        match limit.take_of(Limit::RefreshBySubject, rates.refreshes, now) {
+            Ok(used) => rates.refreshes = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
+    }
     let mut renewed = session.clone();
     if context.policy.rotation == Rotation::EachUse {
         renewed.generation += 1;
@@ -181,7 +192,7 @@ fn renew(
     renewed.stamp(context.stamp(now, renewed.ends(), renewed.access_epoch, narrowed(&request.scope), audience));
 
     let mut facts = vec![Fact::Refreshed(renewed.id, renewed.generation)];
-    let mut record = record.clone();
+    let mut record = SubjectRecord { rates, ..record.clone() };
     let grant = Grant::of(&renewed, subject.clone(), context);
     if let Some(place) = record.session_mut(renewed.id) {
         *place = renewed;

@@ -7,6 +7,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, async_trait};
 
+use crate::authority::admission::Address;
 use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection, VerifiedToken};
 use crate::authority::issue_token::{IssueKind, IssueToken, request_id};
 use crate::authority::refresh_token::RefreshToken;
@@ -189,6 +190,7 @@ fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
         scope: wire::names("scope", &request.scope, Scope::parse)?,
         audience: wire::names("audience", &request.audience, Audience::parse)?,
         confirmation: wire::confirmation(request.confirmation)?,
+        address: request.device.and_then(|device| Address::parse(&device.ip_address)),
         refresh_token: request.refresh_token,
     })
 }
