@@ -19,6 +19,7 @@ pub mod authenticate_client;
 mod browser_session;
 pub mod check_request;
 mod client_credentials;
+pub mod clients;
 mod cut_off;
 mod error;
 pub mod exchange_token;
@@ -48,7 +49,6 @@ pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 use revocation_feed::RevocationFeed;
 
@@ -68,7 +68,6 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    clients: Clients,
 }
 
 /// What an authority is made of.
@@ -92,8 +91,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Who may call over HTTP.
-    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -111,7 +108,7 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
+        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
         Ok(Self {
@@ -128,7 +125,6 @@ impl Authority {
             max_staleness,
             clock,
             entropy,
-            clients,
         })
     }
 

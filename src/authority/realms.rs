@@ -228,7 +228,7 @@ impl Inner {
         let _turn = serving.turn.lock().await;
         let known = serving.realm();
         let ports = Ports { store: &*self.store, clock: &*self.clock, entropy: &*self.entropy };
-        let changed = change(ports, &known.policy, &known.issuer, Some(&known), decide).await?;
+        let changed = change(ports, &known.policy, &known.clients, &known.issuer, Some(&known), decide).await?;
         for fact in &changed.facts {
             let keys = [&changed.realm.keys, &known.keys];
             audit::key(name, *fact, |number| keys.iter().find_map(|keys| keys.get(&number)));
