@@ -7,6 +7,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::session::Device;
 use crate::domain::token::Confirmation;
 
+use super::admission::Address;
 use super::{Authority, Error, IssuedTokens, audit};
 
 /// What a caller presents and asks for.
@@ -30,6 +31,7 @@ impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
     pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        self.admit_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key

@@ -19,6 +19,7 @@ mod environment;
 mod layers;
 mod listeners;
 mod problem;
+mod rate_limits;
 mod reader;
 mod realm;
 mod realm_keys;

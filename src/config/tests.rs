@@ -65,6 +65,7 @@ fn the_example_names_every_key_and_says_the_defaults() {
         (realm::REALM, &realm::KEYS[..]),
         ("realm.keys", &realm_keys::KEYS[..]),
         ("realm.devices", &devices::KEYS[..]),
+        ("realm.rate_limits", &rate_limits::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
     // In place of another key, so they can't be spelled out beside it.
@@ -203,6 +204,11 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.devices]\nremember = \"91d\"", "from 0s to "),
         ("[realm.devices]\nremembr = \"1d\"", "did you mean \"remember\"?"),
         ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
+        ("[realm.rate_limits]\nby_caller = 5", "such as \"30/1m\", from 1 to 1000000 in 1s to 1day"),
+        ("[realm.rate_limits]\nby_caller = \"0/1s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/0s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/1500ms\"", "in whole seconds"),
+        ("[realm.rate_limits]\nby_user = \"5/1s\"", "did you mean \"by_caller\"?"),
     ] {
         let error = key(line);
         let last = line.lines().count() + 2;

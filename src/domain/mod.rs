@@ -14,6 +14,7 @@ pub mod open_session;
 pub mod own_claims;
 pub mod policy;
 pub mod put_back;
+pub mod rate_limit;
 pub mod refresh;
 pub mod refusal;
 pub mod revocation;

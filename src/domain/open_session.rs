@@ -5,6 +5,7 @@ use super::device::Trust;
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::subject::{MAX_REQUESTS, NamedRequest, RequestId, SubjectRecord};
@@ -49,6 +50,12 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     record.advance(now, context.cut_off, &mut facts);
     if let Some(answer) = repeated(&record, login, context) {
         return answer;
+    }
+    if let Some(limit) = policy.rate_limits.issue_by_subject {
+        match limit.take_of(Limit::IssueBySubject, record.rates.logins, now) {
+            Ok(used) => record.rates.logins = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
     }
     let trust = match record.use_device(login.device.id.as_ref(), Some(&login.device), policy, &mut facts) {
         Ok(trust) => trust,

@@ -10,6 +10,7 @@ use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
 use super::own_claims::OwnClaims;
+use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 use super::token_profile::TokenProfile;
@@ -100,6 +101,8 @@ pub struct RealmPolicy {
     pub at_limit: AtLimit,
     /// What its users' devices may do.
     pub devices: DevicePolicy,
+    /// How often a subject, a caller and an address may do what.
+    pub rate_limits: RateLimits,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
@@ -151,6 +154,7 @@ impl RealmPolicy {
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
             devices: DevicePolicy::default(),
+            rate_limits: RateLimits::default(),
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,

@@ -3,6 +3,7 @@
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Scope, Subject};
 use super::policy::{LateRecovery, RACE_WINDOW, RealmPolicy, Rotation};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::subject::{SubjectRecord, expiry};
@@ -178,6 +179,13 @@ fn renew(
 ) -> Decision<Grant> {
     let mut facts = Vec::new();
     let mut record = record.clone();
+    // Here and not before: whatever the limit, a replay ends its session, and a lost answer is given again.
+    if let Some(limit) = context.policy.rate_limits.refresh_by_subject {
+        match limit.take_of(Limit::RefreshBySubject, record.rates.refreshes, now) {
+            Ok(used) => record.rates.refreshes = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
+    }
     record.advance(now, context.cut_off, &mut facts);
     let (id, reported) = (session.device.id.as_ref(), request.device.as_ref());
     let trust = match record.use_device(id, reported, context.policy, &mut facts) {

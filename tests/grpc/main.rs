@@ -15,6 +15,7 @@ mod history;
 mod key_service;
 mod leaks;
 mod policy;
+mod rate_limits;
 mod revocation_feed;
 mod sdk;
 mod server_process;

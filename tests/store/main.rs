@@ -41,6 +41,8 @@ mod history;
 mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
+#[path = "../grpc/rate_limits.rs"]
+mod rate_limits;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]
