@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
@@ -40,6 +41,9 @@ impl Collector for Vitals {
             let labels = [("realm", realm.as_str()), ("algorithm", algorithm.name())];
             ConstGauge::new(age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
         }
+        let dropped = ConstCounter::new(self.authority.touches_dropped());
+        let help = "Uses of sessions that were not written because too many waited";
+        dropped.encode(encoder.encode_descriptor("session_touches_dropped", help, None, dropped.metric_type())?)?;
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::domain::fact::Fact;
 use crate::domain::ids::{ClientId, KeyId, KeyNumber, RealmName, SessionId, Sid};
@@ -83,6 +83,10 @@ fn log(realm: &RealmName, fact: &Fact) {
         }
         Fact::HealedForward { session, stored, presented } => {
             warn!(target: "audit", realm, event = "healed_forward", session = hex(*session), stored, presented);
+        }
+        // Once a minute and session: for who looks into one.
+        Fact::Touched(session) => {
+            debug!(target: "audit", realm, event = "session_touched", session = hex(*session));
         }
         Fact::SessionEnded { session, reason, .. } => {
             info!(target: "audit", realm, event = "session_ended", session = hex(*session), reason = reason.name());

@@ -11,8 +11,8 @@ impl Authority {
     /// refresh token would be worth more here than at the token endpoint.
     pub async fn refresh_browser_session(&self, realm: &str, refresh_token: String) -> Result<IssuedTokens, Error> {
         let client = self.client_of(realm, &refresh_token).await?;
-        let name = &self.realm(realm)?.policy.realm;
-        if client.is_some_and(|client| self.clients.find(name, &client).is_some()) {
+        let clients = &self.realm(realm)?.clients;
+        if client.is_some_and(|client| clients.find(&client).is_some()) {
             return Err(Refusal::ClientMismatch.into());
         }
         let (scope, audience) = (Vec::new(), Vec::new());

@@ -18,6 +18,7 @@ pub mod authenticate_client;
 mod browser_session;
 pub mod check_request;
 mod client_credentials;
+pub mod clients;
 mod cut_off;
 mod error;
 pub mod exchange_token;
@@ -40,13 +41,13 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod touches;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 use revocation_feed::RevocationFeed;
 
@@ -56,6 +57,7 @@ pub struct Authority {
     realms: realms::Realms,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
+    touches: touches::Touches,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -64,7 +66,6 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    clients: Clients,
 }
 
 /// What an authority is made of.
@@ -88,8 +89,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Who may call over HTTP.
-    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -107,13 +106,14 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
+        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
         Ok(Self {
             realms,
             store,
             subjects,
+            touches: touches::Touches::default(),
             tasks,
             signer,
             verifier,
@@ -122,7 +122,6 @@ impl Authority {
             max_staleness,
             clock,
             entropy,
-            clients,
         })
     }
 

@@ -10,6 +10,7 @@ use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
 use crate::verify::client::RegisteredClient;
 
+mod claims;
 mod client;
 mod connections;
 mod document;

@@ -11,7 +11,9 @@ use super::*;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::client::{GrantType, Role};
 use crate::domain::ids::{Audience, ClientId, Scope};
+use crate::domain::own_claims::{ClaimType, OwnClaim, OwnClaims, Presence};
 use crate::domain::policy::{Allowed, AtLimit, Rotation};
+use crate::domain::token_profile::{SaidBy, TokenProfile};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/token-authority.toml");
 
@@ -63,6 +65,10 @@ fn the_example_names_every_key_and_says_the_defaults() {
         ("realm.keys", &realm_keys::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
+    // In place of another key, so they can't be spelled out beside it.
+    for key in claims::KEYS {
+        assert!(text.lines().any(|line| line.starts_with(&format!("#   {key} "))), "realm.claims.NAME.{key}");
+    }
     for (section, keys) in layers::SECTIONS.iter().copied().chain(of_realm) {
         let table = spelled.split(&format!("\n[{section}]\n")).nth(1).expect(section);
         let table = table.split("\n[").next().unwrap_or_default();
@@ -156,6 +162,28 @@ fn each_key_of_a_realm_has_bounds() {
         ("scopes = [\"a b\"]", "\"a b\": scope must be"),
         ("scopes = [1]", "must be \"any\" or a list"),
         ("claims = [\"sub\"]", "\"sub\" is a registered claim"),
+        ("claims = 1", "or tables: [realm.claims.NAME]"),
+        ("claims = { role = \"string\" }", "must be a table, such as { type = \"string\", required = true }"),
+        ("[realm.claims.aud]", "\"aud\" is a registered claim"),
+        ("[realm.claims.role]\ntype = \"text\"", "\"text\": must be \"any\" or \"string\" or "),
+        ("[realm.claims.role]\nrequired = \"yes\"", "must be true or false"),
+        ("[realm.claims.role]\nrequire = true", "did you mean \"required\"?"),
+        ("registered_claims = [\"jti\"]", "\"jti\": must be \"iss\" or \"aud\" or "),
+        ("registered_claims = \"none\"", "must be \"all\" or a list of \"iss\", \"aud\", "),
+        (
+            "audiences = [\"a\", \"b\"]\nscopes = []\nregistered_claims = []",
+            "\"aud\" can be left out only where audiences is",
+        ),
+        (
+            "audiences = [\"a\"]\nscopes = [\"s\"]\nregistered_claims = []",
+            "\"scope\" can be left out only where scopes = []",
+        ),
+        (
+            "default_client = \"none\"\nregistered_claims = [\"aud\", \"scope\"]",
+            "\"client_id\" can be left out only where default_client names",
+        ),
+        ("subject_claim = \"jti\"", "\"jti\" is a registered claim"),
+        ("claims = [\"id\"]\nsubject_claim = \"id\"", "\"id\" is one of claims"),
         ("default_client = \"\"", "or \"none\""),
         ("keys = \"90d\"", "must be a table: [realm.keys]"),
         ("[realm.keys]\nlifetime = \"never\"", "or \"none\""),
@@ -208,10 +236,50 @@ fn a_realm_file_says_it_all() {
     assert_eq!((web.rotation, web.max_sessions, web.at_limit), (Rotation::Off, 3, AtLimit::Refuse));
     assert_eq!(web.default_audience, Audience::parse("z").expect("an audience"), "the first as written");
     assert!(!web.scopes.contains(&Scope::parse("read").expect("a scope")));
-    assert!(web.claims.contains(&"role".to_owned()) && !web.claims.contains(&"roles".to_owned()));
+    assert_eq!(web.claims, OwnClaims::Only([("role".to_owned(), OwnClaim::default())].into()));
+    assert_eq!(*web.profile, TokenProfile::default());
     assert_eq!(web.default_client, None);
     assert_eq!((web.keys.lifetime, web.keys.publish_ahead), (None, Duration::from_secs(1200)));
     assert_eq!(web.key_algorithms().collect::<Vec<_>>(), [Algorithm::EdDsa, Algorithm::Es256]);
+}
+
+#[test]
+fn a_realm_says_what_its_tokens_say() {
+    let text = r#"
+        [realm]
+        name = "plain"
+        audiences = ["api"]
+        scopes = []
+        registered_claims = []
+        subject_claim = "user_id"
+
+        [realm.claims]
+        phone_number = { type = "string", required = true }
+
+        [realm.claims.level]
+        type = "integer"
+    "#;
+    let config = load(text, &[], Flags::default()).expect("loads");
+    let plain = &config.realms[1];
+    let profile = TokenProfile {
+        subject_claim: "user_id".to_owned(),
+        issuer: SaidBy::Realm(()),
+        audience: SaidBy::Realm(Audience::parse("api").expect("an audience")),
+        client: SaidBy::Realm(ClientId::parse("cli").expect("a client")),
+        scope: SaidBy::Realm(()),
+        session: SaidBy::Realm(()),
+        confirmation: SaidBy::Realm(()),
+    };
+    assert_eq!(*plain.profile, profile);
+    let phone = OwnClaim { kind: ClaimType::String, presence: Presence::Required };
+    let level = OwnClaim { kind: ClaimType::Integer, presence: Presence::Optional };
+    let claims = [("phone_number".to_owned(), phone), ("level".to_owned(), level)];
+    assert_eq!(plain.claims, OwnClaims::Only(claims.into()));
+    assert_eq!(
+        load(&text.replace("[]\n        subject", "\"all\"\n        subject"), &[], Flags::default())
+            .map(|config| config.realms[1].profile.client.clone()),
+        Ok(SaidBy::Token)
+    );
 }
 
 #[test]

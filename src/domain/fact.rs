@@ -60,6 +60,8 @@ pub enum Fact {
         /// The generation that the token proved.
         presented: u64,
     },
+    /// A session's token was used, and its idle expiry slid.
+    Touched(SessionId),
     /// A session ended.
     SessionEnded {
         /// The session.
@@ -122,6 +124,7 @@ impl Fact {
             | Self::Refreshed(..)
             | Self::RefreshRepeated(..)
             | Self::HealedForward { .. }
+            | Self::Touched(_)
             | Self::ClaimsUpdated(_)
             | Self::SubjectErased => return None,
         };

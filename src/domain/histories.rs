@@ -19,6 +19,7 @@ use super::session::{Device, Place};
 use super::subject::SubjectRecord;
 use super::time::Timestamp;
 use super::token::RefreshToken;
+use super::touch::touch;
 use super::transition::{Context, Continuation, Decision, Fresh, Grant};
 
 #[derive(Debug, Clone)]
@@ -35,6 +36,10 @@ enum Step {
         which: prop::sample::Index,
     },
     RevokeAll,
+    /// A resource server checks a token of any session ever.
+    Touch {
+        which: prop::sample::Index,
+    },
     Pass {
         millis: u64,
     },
@@ -51,6 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => any::<prop::sample::Index>().prop_map(|which| Step::Refresh { which }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Revoke { which }),
         1 => Just(Step::RevokeAll),
+        3 => any::<prop::sample::Index>().prop_map(|which| Step::Touch { which }),
         4 => prop_oneof![1u64..3_000, 3_000u64..20_000, 60_000u64..2_000_000].prop_map(|millis| Step::Pass { millis }),
         1 => (0u64..2_000_000).prop_map(|outage| Step::LoseLastWrite { outage }),
     ]
@@ -228,6 +234,25 @@ impl World {
         }
     }
 
+    fn touch(&mut self, id: SessionId) {
+        let standing = |world: &Self| {
+            let record = world.record.as_ref();
+            record.and_then(|record| record.live(world.now).find(|session| session.id == id)).cloned()
+        };
+        let before = standing(self);
+        let seen = self.now;
+        let (answer, _) = self.decide(|record, context| touch(record, id, seen, context));
+        assert_eq!(answer, Ok(()));
+        match (before, standing(self)) {
+            (None, None) => {}
+            (Some(before), Some(after)) => {
+                assert!(before.idle_expires <= after.idle_expires && after.idle_expires <= after.expires);
+                assert_eq!((before.access, before.generation), (after.access, after.generation));
+            }
+            (before, after) => panic!("a touch ended or revived a session: {before:?}, {after:?}"),
+        }
+    }
+
     fn run(&mut self, step: &Step) {
         match step {
             Step::Login { device, remember } => self.login(*device, *remember),
@@ -247,6 +272,7 @@ impl World {
                 assert!(answer.is_ok());
                 self.acknowledge(&all);
             }
+            Step::Touch { which } if !self.tokens.is_empty() => self.touch(which.get(&self.tokens).session.session),
             Step::Pass { millis } => self.now = self.now + Duration::from_millis(*millis),
             Step::LoseLastWrite { outage } => {
                 let recent = self.now.since(self.last_write) < REPLICATED_WITHIN;
@@ -261,7 +287,7 @@ impl World {
                     assert_eq!(answer, Ok(()));
                 }
             }
-            Step::Refresh { .. } | Step::Revoke { .. } => {}
+            Step::Refresh { .. } | Step::Revoke { .. } | Step::Touch { .. } => {}
         }
     }
 
@@ -283,5 +309,18 @@ proptest! {
         for step in &steps {
             world.run(step);
         }
+    }
+}
+
+#[test]
+fn a_session_in_use_is_written_once_a_minute() {
+    let mut world = World::new(policy(10, AtLimit::Refuse));
+    world.login(0, false);
+    let id = world.tokens[0].session.session;
+    for (seconds, touched) in [(0, false), (59, false), (1, true), (0, false), (59, false), (1, true)] {
+        world.now = world.now + Duration::from_secs(seconds);
+        let seen = world.now;
+        let (_, facts) = world.decide(|record, context| touch(record, id, seen, context));
+        assert_eq!(facts, if touched { vec![Fact::Touched(id)] } else { Vec::new() });
     }
 }

@@ -9,6 +9,7 @@ pub mod fact;
 pub mod ids;
 pub mod key_ring;
 pub mod open_session;
+pub mod own_claims;
 pub mod policy;
 pub mod put_back;
 pub mod refresh;
@@ -19,6 +20,8 @@ pub mod session;
 pub mod subject;
 pub mod time;
 pub mod token;
+pub mod token_profile;
+pub mod touch;
 pub mod transition;
 pub mod update_claims;
 

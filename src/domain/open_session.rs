@@ -38,7 +38,7 @@ pub struct Login {
 /// logins can't exceed it (Keycloak #14689).
 pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = check(login, policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -65,6 +65,12 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     }
     record.sessions.push(session);
     Decision { answer: Ok(grant), record: Some(record), facts }
+}
+
+fn check(login: &Login, policy: &RealmPolicy) -> Result<(), Refusal> {
+    policy.check(&login.audience, &login.scope)?;
+    policy.check_claims(&login.claims)?;
+    policy.profile.check(&login.client, &login.audience, &login.scope, login.confirmation.as_ref())
 }
 
 fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session {
@@ -132,7 +138,7 @@ fn make_room(record: &mut SubjectRecord, new: &Session, policy: &RealmPolicy, fa
 /// Issues a token without a session: no refresh, nothing to commit, ended by its epoch or its id.
 pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = check(login, policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -145,6 +151,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
             route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },
         },
         realm: policy.realm.clone(),
+        profile: policy.profile.clone(),
         key: context.key,
         subject: login.subject.clone(),
         client: login.client.clone(),

@@ -60,7 +60,7 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
     if context.cut_off.contains(&id) {
         return end(record, session, now, EndReason::CutOff, Refusal::SessionEnded, context);
     }
-    if let Err(refusal) = narrows(session, request) {
+    if let Err(refusal) = narrows(session, request).and_then(|()| sayable(session, context.policy)) {
         return Decision::refuse(refusal);
     }
     match standing(session, request.token.generation, request.arrived, context.policy) {
@@ -145,6 +145,11 @@ fn narrows(session: &Session, request: &Refresh) -> Result<(), Refusal> {
         Some(audience) => Err(Refusal::AudienceNotAllowed(audience.clone())),
         None => Ok(()),
     }
+}
+
+/// Whether tokens of the realm can still say what the session is: its profile may be newer.
+fn sayable(session: &Session, policy: &RealmPolicy) -> Result<(), Refusal> {
+    policy.profile.check(&session.client, &session.audience, &session.scope, session.confirmation.as_ref())
 }
 
 /// Whether the newest access token has exactly the scope and audience that are asked for.

@@ -1,6 +1,7 @@
 //! The edges as callers see them: gRPC and HTTP in this process, and the real binary as another.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod activity;
 mod backend;
 mod certificates;
 mod cli;
@@ -20,5 +21,6 @@ mod session_service;
 mod shutdown;
 mod test_server;
 mod tls;
+mod token_profile;
 mod token_service;
 mod traces;

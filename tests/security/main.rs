@@ -25,4 +25,5 @@ mod silent_handshakes;
 mod slow_peers;
 mod stale_cache;
 mod store_faults;
+mod token_profiles;
 mod vectors;

@@ -25,6 +25,8 @@ mod sealed;
 
 // The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on
 // the store.
+#[path = "../grpc/activity.rs"]
+mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
 #[path = "../grpc/edges.rs"]
@@ -45,6 +47,8 @@ mod session_service;
 mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
+#[path = "../grpc/token_profile.rs"]
+mod token_profile;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
 #[path = "grpc/topologies.rs"]
