@@ -12,20 +12,24 @@ use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
+use super::gate::Gate;
 use super::status::{status, unimplemented};
-use super::{checked, wire};
+use super::wire;
 
 /// Sessions a page unless the caller asks for another number.
 const DEFAULT_PAGE: usize = 100;
 
 /// Serves `SessionService`.
 #[derive(Debug, Clone)]
-pub struct Sessions(Arc<Authority>);
+pub struct Sessions {
+    authority: Arc<Authority>,
+    gate: Gate,
+}
 
 impl Sessions {
-    /// For an authority.
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self(authority)
+    /// Behind the gate of an authority.
+    pub fn new(gate: Gate) -> Self {
+        Self { authority: gate.authority(), gate }
     }
 }
 
@@ -35,7 +39,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let after = match request.page_token.as_str() {
             "" => None,
@@ -43,7 +47,7 @@ impl SessionService for Sessions {
                 status(Error::invalid("page_token", "must be the next_page_token of an earlier answer, or empty"))
             })?),
         };
-        let listed = self.0.list_sessions(&request.realm, subject).await.map_err(status)?;
+        let listed = self.authority.list_sessions(&request.realm, subject).await.map_err(status)?;
         let size = usize::try_from(request.page_size).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE);
         let page = listed.page(after.map(|sid| sid.session), size);
         Ok(Response::new(v1::ListSessionsResponse {
@@ -60,9 +64,9 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeSessionRequest>,
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
-        let revision = self.0.revoke_session(&request.realm, session).await.map_err(status)?;
+        let revision = self.authority.revoke_session(&request.realm, session).await.map_err(status)?;
         Ok(Response::new(v1::RevokeSessionResponse { revision: revision.to_string() }))
     }
 
@@ -70,7 +74,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeAllSessionsRequest>,
     ) -> Result<Response<v1::RevokeAllSessionsResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let except = match request.except_session_id.as_str() {
             "" => None,
@@ -78,7 +82,8 @@ impl SessionService for Sessions {
                 Some(Sid::parse(text).map_err(|invalid| status(Error::invalid("except_session_id", invalid.problem)))?)
             }
         };
-        let (count, revision) = self.0.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
+        let (count, revision) =
+            self.authority.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
         Ok(Response::new(v1::RevokeAllSessionsResponse {
             revoked_count: i32::try_from(count).unwrap_or(i32::MAX),
             revision: revision.to_string(),
@@ -89,9 +94,9 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
-        let (subject, session) = self.0.session(&request.realm, sid).await.map_err(status)?;
+        let (subject, session) = self.authority.session(&request.realm, sid).await.map_err(status)?;
         Ok(Response::new(v1::GetSessionResponse { session: Some(wire::session(&session, sid.into(), &subject)) }))
     }
 
@@ -99,13 +104,13 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::UpdateSessionClaimsRequest>,
     ) -> Result<Response<v1::UpdateSessionClaimsResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let claims = wire::members(request.claims).map_err(status)?;
         let access_tokens = if request.end_access_tokens { AccessTokens::End } else { AccessTokens::Keep };
-        let updated = self.0.update_session_claims(&request.realm, sid, claims, access_tokens).await;
+        let updated = self.authority.update_session_claims(&request.realm, sid, claims, access_tokens).await;
         let revision = updated.map_err(status)?.to_string();
-        let (subject, session) = self.0.session(&request.realm, sid).await.map_err(status)?;
+        let (subject, session) = self.authority.session(&request.realm, sid).await.map_err(status)?;
         let session = Some(wire::session(&session, sid.into(), &subject));
         Ok(Response::new(v1::UpdateSessionClaimsResponse { session, revision }))
     }
@@ -114,9 +119,9 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::EraseSubjectRequest>,
     ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
-        let (count, revision) = self.0.erase_subject(&request.realm, &subject).await.map_err(status)?;
+        let (count, revision) = self.authority.erase_subject(&request.realm, &subject).await.map_err(status)?;
         Ok(Response::new(v1::EraseSubjectResponse {
             revoked_count: i32::try_from(count).unwrap_or(i32::MAX),
             revision: revision.to_string(),
@@ -127,29 +132,33 @@ impl SessionService for Sessions {
 
     async fn watch_sessions(
         &self,
-        _: Request<v1::WatchSessionsRequest>,
+        request: Request<v1::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
+        self.gate.admit(request).await?;
         Err(unimplemented("WatchSessions"))
     }
 
     async fn list_devices(
         &self,
-        _: Request<v1::ListDevicesRequest>,
+        request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
+        self.gate.admit(request).await?;
         Err(unimplemented("ListDevices"))
     }
 
     async fn trust_device(
         &self,
-        _: Request<v1::TrustDeviceRequest>,
+        request: Request<v1::TrustDeviceRequest>,
     ) -> Result<Response<v1::TrustDeviceResponse>, Status> {
+        self.gate.admit(request).await?;
         Err(unimplemented("TrustDevice"))
     }
 
     async fn forget_device(
         &self,
-        _: Request<v1::ForgetDeviceRequest>,
+        request: Request<v1::ForgetDeviceRequest>,
     ) -> Result<Response<v1::ForgetDeviceResponse>, Status> {
+        self.gate.admit(request).await?;
         Err(unimplemented("ForgetDevice"))
     }
 }
