@@ -32,7 +32,9 @@ use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::service_account::Cluster;
 
+mod cluster;
 mod edges;
 mod import;
 mod seal;
@@ -154,9 +156,10 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
+        let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let authority =
-            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy, cluster)?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
@@ -172,7 +175,7 @@ impl Server {
         let calls = CallMeter::new(&mut registry);
         let vitals = Vitals { authority: authority.clone(), index, readiness: health.readiness() };
         registry.register_collector(Box::new(vitals));
-        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
+        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone())?;
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
         let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
@@ -275,13 +278,14 @@ fn assemble(
     index: Arc<RevocationIndex>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    cluster: Option<Arc<Cluster>>,
 ) -> Result<Authority, StartError> {
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
     let max_staleness = config.max_staleness;
-    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy };
+    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster };
     Authority::new(parts).map_err(|error| other(&error))
 }
 

@@ -92,6 +92,8 @@ fn app() -> RegisteredClient {
         },
         secrets: vec![SecretHash::of(CLIENT_SECRET).unwrap()],
         keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
     }
 }
 
@@ -151,6 +153,7 @@ impl World {
             max_staleness: Duration::MAX,
             clock: clock.clone(),
             entropy,
+            cluster: None,
         };
         Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }
