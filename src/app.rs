@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::authority::authenticate_client::Clients;
-use crate::authority::ports::{Clock, Entropy, Store};
+use crate::authority::ports::{Clock, Entropy, Peers, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, Exposure, StoreUrl};
 use crate::domain::policy::RealmPolicy;
@@ -156,9 +156,10 @@ impl Server {
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let authority =
-            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+        let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy };
+        let authority = Arc::new(assemble(realms, &config, on, index.clone())?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
+        tasks.spawn_until_stopped(authority.clone().keep_company());
 
         // Nobody knows what was revoked before.
         index.complete().await;
@@ -264,23 +265,30 @@ async fn open_realms(
     Ok(realms)
 }
 
+/// What an authority stands on.
+struct Ground {
+    store: Arc<dyn Store>,
+    peers: Arc<dyn Peers>,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+}
+
 /// The authority over its realms.
 fn assemble(
     realms: Vec<Arc<Realm>>,
     config: &Config,
-    store: Arc<dyn Store>,
-    tasks: Tasks,
+    on: Ground,
     index: Arc<RevocationIndex>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
 ) -> Result<Authority, StartError> {
+    let Ground { store, peers, tasks, clock, entropy } = on;
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
     let clients = Clients::new(config.clients.clone());
     let max_staleness = config.max_staleness;
-    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
+    let parts = Parts { realms, store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
     Authority::new(parts).map_err(|error| other(&error))
 }
 

@@ -3,10 +3,12 @@
 use tonic::{Request, Status};
 
 mod answer;
+mod bound;
 mod ext_authz;
 mod key_service;
 pub mod limits;
 mod open_streams;
+mod receipts;
 mod revocation_feed;
 mod session_service;
 mod status;

@@ -12,6 +12,7 @@ use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
+use super::receipts::Wait;
 use super::status::{status, unimplemented};
 use super::{checked, wire};
 
@@ -62,8 +63,14 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
         let request = checked(request)?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
+        let wait = Wait::parse(request.wait_for_subscribers)?;
         let revision = self.0.revoke_session(&request.realm, session).await.map_err(status)?;
-        Ok(Response::new(v1::RevokeSessionResponse { revision: revision.to_string() }))
+        let counts = wait.counts(&self.0, &request.realm, &revision).await?;
+        Ok(Response::new(v1::RevokeSessionResponse {
+            revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
+        }))
     }
 
     async fn revoke_all_sessions(
@@ -78,10 +85,14 @@ impl SessionService for Sessions {
                 Some(Sid::parse(text).map_err(|invalid| status(Error::invalid("except_session_id", invalid.problem)))?)
             }
         };
+        let wait = Wait::parse(request.wait_for_subscribers)?;
         let (count, revision) = self.0.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
+        let counts = wait.counts(&self.0, &request.realm, &revision).await?;
         Ok(Response::new(v1::RevokeAllSessionsResponse {
             revoked_count: i32::try_from(count).unwrap_or(i32::MAX),
             revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
         }))
     }
 

@@ -14,6 +14,7 @@ mod key_service;
 mod leaks;
 mod policy;
 mod revocation_feed;
+mod revocation_receipts;
 mod sdk;
 mod server_process;
 mod session_service;

@@ -37,6 +37,8 @@ mod history;
 mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
+#[path = "grpc/receipts.rs"]
+mod receipts;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]

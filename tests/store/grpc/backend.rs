@@ -28,6 +28,10 @@ impl Backend {
         Self { url: redis.url("test"), directory, _own: Some(redis) }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Has a server use it.
     pub(crate) fn configure(&self, config: &mut Config) {
         config.store = StoreUrl::parse(&self.url).expect("a URL");
