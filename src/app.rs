@@ -13,11 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::authority::authenticate_client::Clients;
+use crate::authority::clients::Clients;
 use crate::authority::ports::{Clock, Entropy, Peers, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, Exposure, StoreUrl};
-use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
 use crate::signing::Signer;
@@ -154,7 +153,7 @@ impl Server {
 
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
-        let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
+        let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy };
         let authority = Arc::new(assemble(realms, &config, on, index.clone())?);
@@ -166,6 +165,7 @@ impl Server {
         info!(entries = index.len(), "revocation log read");
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
+        tasks.spawn_until_stopped(authority.clone().write_touches());
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
@@ -249,17 +249,19 @@ fn check_key_file(config: &Config) -> Result<(), StartError> {
 }
 
 async fn open_realms(
-    policies: Vec<RealmPolicy>,
+    config: &Config,
     base: &str,
     store: &dyn Store,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<Vec<Arc<Realm>>, StartError> {
     let mut realms = Vec::new();
-    for policy in policies {
+    for policy in config.realms.clone() {
         let name = policy.realm.to_string();
         let issuer = if name == "default" { base.to_owned() } else { format!("{base}/realms/{name}") };
-        let opened = Realm::open(policy, &issuer, store, clock, entropy).await;
+        let clients = config.clients.get(&policy.realm).cloned().unwrap_or_default();
+        let clients = Arc::new(Clients::new(clients));
+        let opened = Realm::open(policy, clients, &issuer, store, clock, entropy).await;
         realms.push(opened.map_err(|source| StartError::Realm { realm: name, source })?);
     }
     Ok(realms)
@@ -286,9 +288,8 @@ fn assemble(
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    let clients = Clients::new(config.clients.clone());
     let max_staleness = config.max_staleness;
-    let parts = Parts { realms, store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
+    let parts = Parts { realms, store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy };
     Authority::new(parts).map_err(|error| other(&error))
 }
 

@@ -49,7 +49,8 @@
 //! what was verified, then what changes: expiry and the revocation index. No store is touched,
 //! unless the caller wants the record's word or asks about a refresh token. The index follows the
 //! store's log, and takes in this process's own revocations before they are answered. What the log
-//! loses in a failover, those who follow it put back, on the records too.
+//! loses in a failover, those who follow it put back, on the records too. Where a realm has an idle
+//! timeout, the use is noted in memory and slides the session's idle expiry behind the answer.
 //!
 //! **Rotate.** What is decided of a realm's keys, dates above all, is a [`domain::key_ring`] in the
 //! realm's record; whether a key is prepared, active or retiring follows from it and the time. Each
@@ -69,6 +70,8 @@
 //! - Of an algorithm exactly one key is active; it was published before, and is until its last token
 //!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - Which registered claims a token has is its realm's word, never its own; what a realm leaves out is the
+//!   same for all of its tokens.
 //! - What a token is exchanged for is never more than it, and falls with its session and
 //!   with the session's client.
 //! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
@@ -58,6 +59,14 @@ impl Collector for Vitals {
         let mut lags = encoder.encode_descriptor("revocation_subscriber_lag", help, unit, MetricType::Gauge)?;
         for (labels, lag) in named(&lagging) {
             ConstGauge::new(lag.as_secs_f64()).encode(lags.encode_family(&labels)?)?;
+        }
+        let dropped = ConstCounter::new(self.authority.touches_dropped());
+        let help = "Uses of sessions that were not written because too many waited";
+        dropped.encode(encoder.encode_descriptor("session_touches_dropped", help, None, dropped.metric_type())?)?;
+        let help = "Calls that a limit of their realm refused";
+        let mut refused = encoder.encode_descriptor("rate_limited", help, None, MetricType::Counter)?;
+        for (limit, count) in self.authority.rate_limited() {
+            ConstCounter::new(count).encode(refused.encode_family(&[("limit", limit.name())])?)?;
         }
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

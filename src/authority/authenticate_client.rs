@@ -1,7 +1,6 @@
 //! Who calls: a registered client proves itself by a secret or a signed assertion (RFC 6749, section
 //! 2.3; RFC 7523). Every edge that knows clients asks here.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,29 +8,13 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use crate::domain::fact::ENTRY_SLACK;
-use crate::domain::ids::{ClientId, RealmName};
+use crate::domain::ids::ClientId;
 pub use crate::verify::client::RegisteredClient;
 use crate::verify::client_assertion::ClientAssertion;
 
 use super::ports::{Commit, Outcome, RecordKey, Version};
 use super::sending::send;
 use super::{Authority, Error, Realm};
-
-/// The registered clients of every realm.
-#[derive(Debug, Default)]
-pub struct Clients(HashMap<RealmName, HashMap<ClientId, Arc<RegisteredClient>>>);
-
-impl Clients {
-    /// From realms and their clients.
-    pub fn new(registered: impl IntoIterator<Item = (RealmName, Vec<RegisteredClient>)>) -> Self {
-        let by_id = |client: RegisteredClient| (client.client.id.clone(), Arc::new(client));
-        Self(registered.into_iter().map(|(realm, clients)| (realm, clients.into_iter().map(by_id).collect())).collect())
-    }
-
-    pub(super) fn find(&self, realm: &RealmName, id: &ClientId) -> Option<&Arc<RegisteredClient>> {
-        self.0.get(realm)?.get(id)
-    }
-}
 
 /// What a caller presents to prove that it is a client.
 pub enum ClientProof {
@@ -63,7 +46,7 @@ impl Authority {
         let realm = self.realm(realm)?;
         match proof {
             ClientProof::Secret { id, secret } => {
-                let client = ClientId::parse(id).ok().and_then(|id| self.clients.find(&realm.policy.realm, &id));
+                let client = ClientId::parse(id).ok().and_then(|id| realm.clients.find(&id));
                 let proven = client.filter(|client| client.has_secret(secret));
                 proven.cloned().ok_or(Error::ClientNotAuthenticated)
             }
@@ -85,7 +68,7 @@ impl Authority {
         if id.is_some_and(|id| id != assertion.client().as_str()) {
             return Err(refused("other_client"));
         }
-        let client = self.clients.find(&realm.policy.realm, assertion.client());
+        let client = realm.clients.find(assertion.client());
         let client = client.ok_or_else(|| refused("unknown_client"))?;
         // RFC 7523, section 3, point 3: the issuer, or the token endpoint.
         let token_endpoint = format!("{}/oauth2/token", realm.issuer);

@@ -175,7 +175,11 @@ impl Authority {
         if token.confirmation.is_some() {
             return denied(Denial::Inactive);
         }
-        if required.met_by(&token, &realm) { Ok(Verdict::Allowed(token)) } else { denied(Denial::Insufficient) }
+        if !required.met_by(&token, &realm) {
+            return denied(Denial::Insufficient);
+        }
+        self.note_use(&realm, &token);
+        Ok(Verdict::Allowed(token))
     }
 }
 

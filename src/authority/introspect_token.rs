@@ -81,7 +81,9 @@ impl Authority {
     pub async fn introspect_token(&self, realm: &str, request: &IntrospectToken) -> Result<Introspection, Error> {
         let realm = self.realm(realm)?;
         self.wait_for(&request.consistency).await?;
-        self.introspect(&realm, request).await
+        let answer = self.introspect(&realm, request).await?;
+        self.note_answered(&realm, &answer);
+        Ok(answer)
     }
 
     /// The same for a client, which sees only tokens for its audiences, and refresh tokens of its own:
@@ -95,12 +97,16 @@ impl Authority {
         client.check_role(Role::Introspect)?;
         let (required_audience, required_scope) = (None, Vec::new());
         let request = IntrospectToken { token, required_audience, required_scope, consistency: Consistency::default() };
-        let Introspection { active, revision } = self.introspect_token(realm, &request).await?;
+        let realm = self.realm(realm)?;
+        self.wait_for(&request.consistency).await?;
+        let Introspection { active, revision } = self.introspect(&realm, &request).await?;
         let visible = |active: &Active| match active {
             Active::Access(token) => client.sees(&token.audience),
             Active::Refresh(refresh) => refresh.session.client == client.id,
         };
-        Ok(Introspection { active: active.filter(visible), revision })
+        let answer = Introspection { active: active.filter(visible), revision };
+        self.note_answered(&realm, &answer);
+        Ok(answer)
     }
 
     /// Introspects many tokens, as of one moment or later; answers are in the order of the tokens.
@@ -116,13 +122,22 @@ impl Authority {
         for (done, token) in tokens.into_iter().enumerate() {
             let consistency = consistency.clone();
             let request = IntrospectToken { token, required_audience: None, required_scope: Vec::new(), consistency };
-            answers.push(self.introspect(&realm, &request).await?);
+            let answer = self.introspect(&realm, &request).await?;
+            self.note_answered(&realm, &answer);
+            answers.push(answer);
             // A thousand unknown tokens are a thousand signatures to check: others get their turn.
             if done % 16 == 15 {
                 tokio::task::yield_now().await;
             }
         }
         Ok(answers)
+    }
+
+    /// Whoever checks an access token serves its holder: the session is in use.
+    fn note_answered(&self, realm: &Realm, answer: &Introspection) {
+        if let Some(Active::Access(token)) = &answer.active {
+            self.note_use(realm, token);
+        }
     }
 
     async fn introspect(&self, realm: &Realm, request: &IntrospectToken) -> Result<Introspection, Error> {

@@ -13,13 +13,16 @@ use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
+pub mod admission;
 mod audit;
 pub mod authenticate_client;
 mod browser_session;
 pub mod check_request;
 mod client_credentials;
+pub mod clients;
 pub mod company;
 mod cut_off;
+mod devices;
 mod error;
 pub mod exchange_token;
 pub mod import_key;
@@ -28,6 +31,7 @@ mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
+pub mod page;
 mod persisted;
 pub mod ports;
 mod realm;
@@ -42,13 +46,13 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod touches;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use authenticate_client::Clients;
 use company::Company;
 use ports::{Clock, Entropy, Peers, Store};
 use revocation_feed::RevocationFeed;
@@ -59,6 +63,8 @@ pub struct Authority {
     realms: realms::Realms,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
+    touches: touches::Touches,
+    admission: admission::Admission,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -68,7 +74,6 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    clients: Clients,
 }
 
 /// What an authority is made of.
@@ -94,8 +99,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Who may call over HTTP.
-    pub clients: Clients,
 }
 
 /// A pair of tokens as the client gets them.
@@ -113,7 +116,7 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
+        let Parts { store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
         let company = Company::new(peers, entropy.clone());
@@ -121,6 +124,8 @@ impl Authority {
             realms,
             store,
             subjects,
+            touches: touches::Touches::default(),
+            admission: admission::Admission::default(),
             tasks,
             signer,
             verifier,
@@ -130,7 +135,6 @@ impl Authority {
             max_staleness,
             clock,
             entropy,
-            clients,
         })
     }
 
@@ -203,7 +207,8 @@ impl Authority {
                 }
             })
             .await?;
-        let (grant, signature) = committed.answer??;
+        let answer = committed.answer.inspect_err(|refusal| self.admission.count(refusal));
+        let (grant, signature) = answer??;
         let refresh_token =
             grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })

@@ -10,13 +10,16 @@ use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
 use crate::verify::client::RegisteredClient;
 
+mod claims;
 mod client;
 mod connections;
+mod devices;
 mod document;
 mod environment;
 mod layers;
 mod listeners;
 mod problem;
+mod rate_limits;
 mod reader;
 mod realm;
 mod realm_keys;

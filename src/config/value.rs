@@ -112,7 +112,8 @@ pub(super) fn store_safety(raw: &Raw) -> Result<StoreSafety, String> {
     yes_or_no(raw, StoreSafety::Waived, StoreSafety::Required)
 }
 
-fn yes_or_no<T>(raw: &Raw, yes: T, no: T) -> Result<T, String> {
+/// Parses a yes or no.
+pub(super) fn yes_or_no<T>(raw: &Raw, yes: T, no: T) -> Result<T, String> {
     match raw {
         Raw::Boolean(false) => Ok(no),
         Raw::Boolean(true) => Ok(yes),

@@ -10,6 +10,7 @@ pub mod limits;
 mod open_streams;
 mod receipts;
 mod revocation_feed;
+mod session_messages;
 mod session_service;
 mod status;
 mod token_service;

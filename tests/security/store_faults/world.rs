@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
-use token_authority::authority::authenticate_client::Clients;
+use token_authority::authority::clients::Clients;
 use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
 use token_authority::authority::issue_token::{IssueKind, IssueToken, request_id};
 use token_authority::authority::ports::{Clock, LogUpdate, Store};
@@ -134,13 +134,13 @@ impl World {
 
     async fn over(store: Arc<FaultyStore>, clock: Arc<TurnableClock>, policy: RealmPolicy) -> Self {
         let entropy = Arc::new(SystemEntropy);
-        let opened = Realm::open(policy.clone(), "https://issuer.example", &*store, &*clock, &*entropy);
+        let clients = Arc::new(Clients::new([app()]));
+        let opened = Realm::open(policy.clone(), clients, "https://issuer.example", &*store, &*clock, &*entropy);
         let realm = opened.await.unwrap();
         let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
         let signer = Arc::new(Signer::new().unwrap());
         let index = Arc::new(RevocationIndex::new(1));
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
-        let clients = Clients::new([(realm.policy.realm.clone(), vec![app()])]);
         let (realms, tasks) = (vec![realm], Tasks::default());
         let parts = Parts {
             realms,
@@ -153,7 +153,6 @@ impl World {
             max_staleness: Duration::MAX,
             clock: clock.clone(),
             entropy,
-            clients,
         };
         Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }
