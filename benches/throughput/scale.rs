@@ -14,7 +14,7 @@ use crate::needs::{Costs, Processor};
 use crate::process::{self, Process};
 use crate::redis_fleet::field;
 use crate::redis_server::{RedisServer, Reply};
-use crate::sessions::{Used, fill, precise, used_memory};
+use crate::sessions::{Used, fill, median, precise, used_memory};
 use crate::stores::{Backing, Stores};
 use crate::wire::Endpoint;
 use crate::{Failure, REALM};
@@ -53,12 +53,7 @@ pub(crate) async fn run(stores: &Stores, sessions: u64, rounds: usize, time: Dur
     let empty = used_memory(redis)?;
     let found = async |size: u64, used: &mut Used| {
         let session_bytes = (used_memory(redis)? - empty) / precise(size);
-        let mut all = Vec::new();
-        for _ in 0..rounds {
-            all.push(used.measure(&server, time).await?);
-        }
-        all.sort_by(|one, other| one[0].per_second.total_cmp(&other[0].per_second));
-        let [refresh, introspect] = all[all.len() / 2];
+        let [refresh, introspect] = median(&used.measure_all(&server, rounds, time).await?);
         Ok::<_, Failure>(Found { sessions: size, session_bytes, refresh, introspect, resident: server.resident() })
     };
     let sessions = sessions.max(2 * BASIS);

@@ -25,6 +25,10 @@ const USED: u64 = 1_000;
 const WATCHED: usize = 200;
 /// Not enough to see what a session takes.
 const FEW: u64 = 50_000;
+/// What a session may take in Redis, and what a server may: one of the systems to be replaced asks for less than
+/// a gigabyte with a tenth of these sessions.
+const A_SESSION: Bound = Bound::AtMost(220.0);
+const A_SERVER: (u64, Bound) = (100_000, Bound::AtMost(1_000.0));
 
 /// Measures at each size, so many times.
 pub(crate) async fn grow(
@@ -45,18 +49,12 @@ pub(crate) async fn grow(
     let (mut from, mut smallest) = (0, None);
     for size in sizes {
         let mut used = Used::new(fill(&server, from..*size).await?);
-        let now = held(stores, backing, &server).await?;
-        let bytes = (now - empty) / precise(*size);
-        if *size >= FEW {
-            let name = format!("memory of a session{}, of {}", place(backing), number(Some(precise(*size)), 0));
-            let figure = Figure::new(name, bytes, "bytes");
-            figures.push(if backing == Backing::Redis { figure.bound(Bound::AtMost(220.0)) } else { figure });
-        }
-        for _ in 0..rounds {
-            let measured = used.measure(&server, time).await?;
-            let first = *smallest.get_or_insert(measured);
-            rounds_of_rows.push(rows(backing, *size, measured, (sizes[0], first), &server));
-        }
+        let bytes = (held(stores, backing, &server).await? - empty) / precise(*size);
+        figures.extend(memory(backing, *size, bytes, &server));
+        let measured = used.measure_all(&server, rounds, time).await?;
+        let least = *smallest.get_or_insert_with(|| median(&measured));
+        let rows = measured.into_iter().map(|measured| rows(backing, *size, measured, (sizes[0], least), &server));
+        rounds_of_rows.extend(rows);
         from = *size;
     }
     if backing == Backing::Embedded {
@@ -79,6 +77,21 @@ fn process(server: &Process) -> Result<Vec<Figure>, Failure> {
     ];
     figures.extend(server.resident().map(|resident| Figure::new("memory when idle", resident, "MiB")));
     Ok(figures)
+}
+
+/// What a session takes at this size, and what the server does, unless there are too few to tell.
+fn memory(backing: Backing, size: u64, session: f64, server: &Process) -> Vec<Figure> {
+    let (count, place) = (number(Some(precise(size)), 0), place(backing));
+    if size < FEW {
+        return Vec::new();
+    }
+    let session = Figure::new(format!("a session{place}, of {count}"), session, "bytes");
+    let session = if backing == Backing::Redis { session.bound(A_SESSION) } else { session };
+    let server = server.resident().map(|resident| {
+        let server = Figure::new(format!("memory of the server{place}, {count} sessions"), resident, "MiB");
+        if size == A_SERVER.0 { server.bound(A_SERVER.1) } else { server }
+    });
+    [session].into_iter().chain(server).collect()
 }
 
 fn place(backing: Backing) -> &'static str {
@@ -136,6 +149,20 @@ impl Used {
         Self { access_tokens, chains: Refresh::all(REALM, refresh_tokens) }
     }
 
+    /// So many times.
+    pub(crate) async fn measure_all(
+        &mut self,
+        server: &Process,
+        rounds: usize,
+        time: Duration,
+    ) -> Result<Vec<[Measured; 2]>, Failure> {
+        let mut all = Vec::new();
+        for _ in 0..rounds {
+            all.push(self.measure(server, time).await?);
+        }
+        Ok(all)
+    }
+
     /// Refreshes, and introspections.
     pub(crate) async fn measure(&mut self, server: &Process, time: Duration) -> Result<[Measured; 2], Failure> {
         let chains = std::mem::take(&mut self.chains);
@@ -148,6 +175,15 @@ impl Used {
         let (introspected, _) = load::run(server, &Endpoint::Grpc(INTROSPECT), callers, Pace::Closed, time).await?;
         Ok([refreshed, introspected])
     }
+}
+
+/// The one in the middle of each, by rate.
+pub(crate) fn median(all: &[[Measured; 2]]) -> [Measured; 2] {
+    [0, 1].map(|of| {
+        let mut sorted: Vec<_> = all.iter().map(|measured| measured[of]).collect();
+        sorted.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
+        sorted[sorted.len() / 2]
+    })
 }
 
 /// How often a refresh asks Redis.
