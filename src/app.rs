@@ -13,11 +13,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::authority::authenticate_client::Clients;
+use crate::authority::clients::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, Exposure, StoreUrl};
-use crate::domain::policy::RealmPolicy;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
 use crate::signing::Signer;
@@ -33,7 +32,9 @@ use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::service_account::Cluster;
 
+mod cluster;
 mod edges;
 mod import;
 mod seal;
@@ -154,10 +155,11 @@ impl Server {
 
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
-        let realms = open_realms(config.realms.clone(), &base, &*store, &*clock, &*entropy).await?;
+        let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
+        let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let authority =
-            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy, cluster)?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
 
         // Nobody knows what was revoked before.
@@ -165,6 +167,7 @@ impl Server {
         info!(entries = index.len(), "revocation log read");
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
+        tasks.spawn_until_stopped(authority.clone().write_touches());
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
@@ -172,7 +175,7 @@ impl Server {
         let calls = CallMeter::new(&mut registry);
         let vitals = Vitals { authority: authority.clone(), index, readiness: health.readiness() };
         registry.register_collector(Box::new(vitals));
-        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
+        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone())?;
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
         let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
@@ -248,17 +251,19 @@ fn check_key_file(config: &Config) -> Result<(), StartError> {
 }
 
 async fn open_realms(
-    policies: Vec<RealmPolicy>,
+    config: &Config,
     base: &str,
     store: &dyn Store,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<Vec<Arc<Realm>>, StartError> {
     let mut realms = Vec::new();
-    for policy in policies {
+    for policy in config.realms.clone() {
         let name = policy.realm.to_string();
         let issuer = if name == "default" { base.to_owned() } else { format!("{base}/realms/{name}") };
-        let opened = Realm::open(policy, &issuer, store, clock, entropy).await;
+        let clients = config.clients.get(&policy.realm).cloned().unwrap_or_default();
+        let clients = Arc::new(Clients::new(clients));
+        let opened = Realm::open(policy, clients, &issuer, store, clock, entropy).await;
         realms.push(opened.map_err(|source| StartError::Realm { realm: name, source })?);
     }
     Ok(realms)
@@ -273,14 +278,14 @@ fn assemble(
     index: Arc<RevocationIndex>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    cluster: Option<Arc<Cluster>>,
 ) -> Result<Authority, StartError> {
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
-    let clients = Clients::new(config.clients.clone());
     let max_staleness = config.max_staleness;
-    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients };
+    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster };
     Authority::new(parts).map_err(|error| other(&error))
 }
 

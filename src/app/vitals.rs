@@ -7,6 +7,7 @@ use std::sync::Arc;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
@@ -39,6 +40,14 @@ impl Collector for Vitals {
         for KeyAge { realm, algorithm, age } in self.authority.key_ages() {
             let labels = [("realm", realm.as_str()), ("algorithm", algorithm.name())];
             ConstGauge::new(age.as_secs_f64()).encode(ages.encode_family(&labels)?)?;
+        }
+        let dropped = ConstCounter::new(self.authority.touches_dropped());
+        let help = "Uses of sessions that were not written because too many waited";
+        dropped.encode(encoder.encode_descriptor("session_touches_dropped", help, None, dropped.metric_type())?)?;
+        let help = "Calls that a limit of their realm refused";
+        let mut refused = encoder.encode_descriptor("rate_limited", help, None, MetricType::Counter)?;
+        for (limit, count) in self.authority.rate_limited() {
+            ConstCounter::new(count).encode(refused.encode_family(&[("limit", limit.name())])?)?;
         }
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);

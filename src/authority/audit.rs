@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::domain::fact::Fact;
 use crate::domain::ids::{ClientId, KeyId, KeyNumber, RealmName, SessionId, Sid};
@@ -84,6 +84,10 @@ fn log(realm: &RealmName, fact: &Fact) {
         Fact::HealedForward { session, stored, presented } => {
             warn!(target: "audit", realm, event = "healed_forward", session = hex(*session), stored, presented);
         }
+        // Once a minute and session: for who looks into one.
+        Fact::Touched(session) => {
+            debug!(target: "audit", realm, event = "session_touched", session = hex(*session));
+        }
         Fact::SessionEnded { session, reason, .. } => {
             info!(target: "audit", realm, event = "session_ended", session = hex(*session), reason = reason.name());
         }
@@ -92,6 +96,19 @@ fn log(realm: &RealmName, fact: &Fact) {
         }
         Fact::AccessEnded { session, .. } => {
             info!(target: "audit", realm, event = "access_tokens_ended", session = hex(*session));
+        }
+        Fact::DeviceRegistered(device) => {
+            info!(target: "audit", realm, event = "device_registered", device = device.as_str());
+        }
+        Fact::DeviceChanged(device) => {
+            warn!(target: "audit", realm, event = "device_changed", device = device.as_str());
+        }
+        Fact::DeviceTrusted(device, until) => {
+            let (device, until) = (device.as_str(), until.millis());
+            info!(target: "audit", realm, event = "device_trusted", device, until);
+        }
+        Fact::DeviceForgotten(device) => {
+            info!(target: "audit", realm, event = "device_forgotten", device = device.as_str());
         }
         Fact::SubjectErased => info!(target: "audit", realm, event = "subject_erased"),
         Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),

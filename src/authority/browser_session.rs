@@ -11,12 +11,12 @@ impl Authority {
     /// refresh token would be worth more here than at the token endpoint.
     pub async fn refresh_browser_session(&self, realm: &str, refresh_token: String) -> Result<IssuedTokens, Error> {
         let client = self.client_of(realm, &refresh_token).await?;
-        let name = &self.realm(realm)?.policy.realm;
-        if client.is_some_and(|client| self.clients.find(name, &client).is_some()) {
+        let clients = &self.realm(realm)?.clients;
+        if client.is_some_and(|client| clients.find(&client).is_some()) {
             return Err(Refusal::ClientMismatch.into());
         }
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.refresh_token(realm, request).await
     }
 }

@@ -1,6 +1,8 @@
 //! A key that was made elsewhere becomes a prepared one. Works on the store itself: a private key is sent
 //! to no server.
 
+use std::sync::Arc;
+
 use crate::domain::algorithm::Algorithm;
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
@@ -32,7 +34,7 @@ pub async fn import_key(
             return Err(Error::Key(KeyRefusal::OfAnotherRealm));
         }
     }
-    let imported = change(ports, policy, &"".into(), None, |record, now| {
+    let imported = change(ports, policy, &Arc::default(), &"".into(), None, |record, now| {
         let number = match record.number(&kid).and_then(|number| record.ring.key(number)) {
             Some(key) if key.revoked.is_some() => return Err(Error::Key(KeyRefusal::Revoked)),
             Some(key) => key.number,

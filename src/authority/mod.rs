@@ -11,14 +11,21 @@ use crate::domain::transition::{Context, Decision, Fresh, Grant};
 use crate::signing::{SignError, Signer};
 use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::service_account::Cluster;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
+pub mod admission;
 mod audit;
-pub mod authenticate_client;
+mod authenticate_client;
+pub mod authorization;
 mod browser_session;
+pub mod caller;
 pub mod check_request;
 mod client_credentials;
+pub mod client_proof;
+pub mod clients;
 mod cut_off;
+mod devices;
 mod error;
 pub mod exchange_token;
 pub mod import_key;
@@ -27,6 +34,7 @@ mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
+pub mod page;
 mod persisted;
 pub mod ports;
 mod realm;
@@ -40,13 +48,13 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod touches;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use authenticate_client::Clients;
 use ports::{Clock, Entropy, Store};
 use revocation_feed::RevocationFeed;
 
@@ -56,6 +64,8 @@ pub struct Authority {
     realms: realms::Realms,
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
+    touches: touches::Touches,
+    admission: admission::Admission,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -64,7 +74,7 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    clients: Clients,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What an authority is made of.
@@ -88,8 +98,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// Who may call over HTTP.
-    pub clients: Clients,
+    /// Whose service accounts may be clients, if any.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// A pair of tokens as the client gets them.
@@ -107,13 +117,15 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, clients, .. } = parts;
+        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
         Ok(Self {
             realms,
             store,
             subjects,
+            touches: touches::Touches::default(),
+            admission: admission::Admission::default(),
             tasks,
             signer,
             verifier,
@@ -122,7 +134,7 @@ impl Authority {
             max_staleness,
             clock,
             entropy,
-            clients,
+            cluster,
         })
     }
 
@@ -195,7 +207,8 @@ impl Authority {
                 }
             })
             .await?;
-        let (grant, signature) = committed.answer??;
+        let answer = committed.answer.inspect_err(|refusal| self.admission.count(refusal));
+        let (grant, signature) = answer??;
         let refresh_token =
             grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })

@@ -12,6 +12,7 @@ use crate::signing::key::SigningKey;
 use crate::signing::pepper::Pepper;
 use crate::signing::refresh_token::RefreshKey;
 
+use super::clients::Clients;
 use super::error::Error;
 use super::ports::{Clock, Entropy, RecordKey, Store, Version};
 use super::realm_change::{Ports, Step, change};
@@ -22,6 +23,8 @@ use super::realm_record::{Keys, PEPPER_ID, RealmRecord};
 pub struct Realm {
     /// What it allows.
     pub policy: RealmPolicy,
+    /// Who may call, and for what.
+    pub clients: Arc<Clients>,
     /// The `iss` of the tokens that it issues (RFC 8414, section 2).
     pub issuer: Arc<str>,
     /// The `iss` values of tokens that it accepts: today's and earlier ones.
@@ -38,6 +41,7 @@ impl Realm {
     /// Reads the realm's record, or makes it: secrets, and keys of the policy's algorithms.
     pub async fn open(
         policy: RealmPolicy,
+        clients: Arc<Clients>,
         issuer: &str,
         store: &dyn Store,
         clock: &dyn Clock,
@@ -45,7 +49,7 @@ impl Realm {
     ) -> Result<Arc<Self>, Error> {
         let issuer = Arc::from(issuer);
         let ports = Ports { store, clock, entropy };
-        let opened = change(ports, &policy, &issuer, None, |record, now| {
+        let opened = change(ports, &policy, &clients, &issuer, None, |record, now| {
             record.remember_issuer(&issuer);
             record.ring.advance(&policy, now);
             Ok(Step::answer(()))
@@ -58,10 +62,12 @@ impl Realm {
         record: &RealmRecord,
         version: Version,
         policy: RealmPolicy,
+        clients: Arc<Clients>,
         issuer: Arc<str>,
     ) -> Result<Self, Error> {
         Ok(Self {
             policy,
+            clients,
             issuer,
             issuers: record.issuers.iter().map(|issuer| issuer.as_str().into()).collect(),
             refresh_key: record.refresh_key()?,

@@ -15,6 +15,7 @@ use crate::domain::rotate_keys::KeyFact;
 use crate::domain::time::Timestamp;
 use crate::signing::key::SigningKey;
 
+use super::clients::Clients;
 use super::error::Error;
 use super::ports::{Clock, Commit, Entropy, Outcome, RecordKey, Store, Version};
 use super::realm::Realm;
@@ -67,6 +68,7 @@ pub(super) struct Changed<A> {
 pub(super) async fn change<A>(
     ports: Ports<'_>,
     policy: &RealmPolicy,
+    clients: &Arc<Clients>,
     issuer: &Arc<str>,
     known: Option<&Arc<Realm>>,
     mut decide: impl FnMut(&mut RealmRecord, Timestamp) -> Result<Step<A>, Error>,
@@ -106,7 +108,7 @@ pub(super) async fn change<A>(
         let facts = record.ring.facts_since(&before);
         let realm = match known.filter(|known| known.version == version) {
             Some(known) => known.clone(),
-            None => Arc::new(Realm::of(&record, version, policy.clone(), issuer.clone())?),
+            None => Arc::new(Realm::of(&record, version, policy.clone(), clients.clone(), issuer.clone())?),
         };
         return Ok(Changed { answer, realm, facts, revision });
     }

@@ -228,7 +228,7 @@ impl Inner {
         let _turn = serving.turn.lock().await;
         let known = serving.realm();
         let ports = Ports { store: &*self.store, clock: &*self.clock, entropy: &*self.entropy };
-        let changed = change(ports, &known.policy, &known.issuer, Some(&known), decide).await?;
+        let changed = change(ports, &known.policy, &known.clients, &known.issuer, Some(&known), decide).await?;
         for fact in &changed.facts {
             let keys = [&changed.realm.keys, &known.keys];
             audit::key(name, *fact, |number| keys.iter().find_map(|keys| keys.get(&number)));
@@ -252,7 +252,8 @@ impl Inner {
 
     fn install(&self, realm: &Realm) -> Result<(), Error> {
         let (name, now) = (realm.name(), self.clock.now());
-        self.verifier.issuers().set(name.clone(), realm.issuers.iter().map(ToString::to_string));
+        let issuers = realm.issuers.iter().map(ToString::to_string);
+        self.verifier.issuers().set(name.clone(), issuers, realm.policy.profile.clone());
         for key in realm.published(now) {
             let verifying = key.verify_key(name.clone()).map_err(Error::internal)?;
             self.verifier.keys().install(verifying).map_err(Error::internal)?;

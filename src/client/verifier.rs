@@ -112,7 +112,7 @@ impl VerifierBuilder {
         let (set, issuers, index) =
             (Arc::new(KeySet::default()), Arc::new(Issuers::default()), RevocationIndex::new(0));
         let index = Arc::new(index);
-        issuers.set(realm.clone(), [self.issuer]);
+        issuers.set(realm.clone(), [self.issuer], Arc::default());
         let source = self.fetch.map_or_else(|| Source::Watch(self.authority.clone()), Source::Fetch);
         let keys = Keys::new(realm.clone(), set.clone(), source, self.clock.clone(), self.reread_keys_every);
         let keys = Arc::new(keys);

@@ -1,11 +1,13 @@
 //! The edges as callers see them: gRPC and HTTP in this process, and the real binary as another.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
+mod activity;
 mod backend;
 mod certificates;
 mod cli;
 mod collector;
 mod crash;
+mod devices;
 mod edges;
 mod foreign_clients;
 mod foreign_services;
@@ -13,6 +15,7 @@ mod history;
 mod key_service;
 mod leaks;
 mod policy;
+mod rate_limits;
 mod revocation_feed;
 mod sdk;
 mod server_process;
@@ -20,5 +23,6 @@ mod session_service;
 mod shutdown;
 mod test_server;
 mod tls;
+mod token_profile;
 mod token_service;
 mod traces;

@@ -27,7 +27,10 @@ struct Gateways {
 
 impl Gateways {
     async fn start() -> Self {
-        let server = TestServer::start().await;
+        Self::before(TestServer::start().await).await
+    }
+
+    async fn before(server: TestServer) -> Self {
         let channel = tonic::transport::Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
         Self { server, envoy: AuthorizationClient::new(channel.connect().await.expect("connects")) }
     }
@@ -237,4 +240,31 @@ async fn a_token_bound_to_a_key_is_no_bearer_token() {
     let login = v1::IssueTokenRequest { subject: "ann".into(), confirmation, ..Default::default() };
     let bearer = format!("Bearer {}", gateways.server.issue(login).await.expect("issues").access_token);
     assert_eq!(gateways.ask("GET", &[("authorization", &bearer)], &[]).await.0, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_lets_pass_keeps_its_session() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let server = TestServer::start_with(|policy| policy.idle_timeout = Some(minutes(30)));
+    let gateways = Gateways::before(server.await).await;
+    let idle_expiry = async |subject: &str| {
+        let [session] = &gateways.server.sessions_of(subject).await[..] else { panic!("one session") };
+        session.idle_expire_time.expect("an idle limit").seconds
+    };
+    let (ann, bob) = (gateways.token("ann", json!({})).await, gateways.token("bob", json!({})).await);
+    let before = idle_expiry("ann").await;
+    gateways.server.pass(minutes(10));
+    let bearer = |pair: &v1::TokenPair| format!("Bearer {}", pair.access_token);
+    let denied = gateways.ask("GET", &[("authorization", &bearer(&bob))], &[("scope", "admin")]).await;
+    assert_eq!(denied.0, 403);
+    assert_eq!(gateways.ask_http("GET", &[("authorization", &bearer(&bob))], &[]).await.status, 200);
+    gateways.ask_envoy("GET", &[("authorization", &bearer(&ann))], &[]).await.expect("a verdict");
+    for subject in ["ann", "bob"] {
+        let slid = async {
+            while idle_expiry(subject).await != before + 600 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), slid).await.expect("the touch is written");
+    }
 }

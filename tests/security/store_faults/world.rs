@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
-use token_authority::authority::authenticate_client::Clients;
+use token_authority::authority::clients::Clients;
 use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
 use token_authority::authority::issue_token::{IssueKind, IssueToken, request_id};
 use token_authority::authority::ports::{Clock, LogUpdate, Store};
@@ -92,6 +92,8 @@ fn app() -> RegisteredClient {
         },
         secrets: vec![SecretHash::of(CLIENT_SECRET).unwrap()],
         keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
     }
 }
 
@@ -133,13 +135,13 @@ impl World {
 
     async fn over(store: Arc<FaultyStore>, clock: Arc<TurnableClock>, policy: RealmPolicy) -> Self {
         let entropy = Arc::new(SystemEntropy);
-        let opened = Realm::open(policy.clone(), "https://issuer.example", &*store, &*clock, &*entropy);
+        let clients = Arc::new(Clients::new([app()]));
+        let opened = Realm::open(policy.clone(), clients, "https://issuer.example", &*store, &*clock, &*entropy);
         let realm = opened.await.unwrap();
         let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
         let signer = Arc::new(Signer::new().unwrap());
         let index = Arc::new(RevocationIndex::new(1));
         let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), 1 << 16));
-        let clients = Clients::new([(realm.policy.realm.clone(), vec![app()])]);
         let (realms, tasks) = (vec![realm], Tasks::default());
         let parts = Parts {
             realms,
@@ -151,7 +153,7 @@ impl World {
             max_staleness: Duration::MAX,
             clock: clock.clone(),
             entropy,
-            clients,
+            cluster: None,
         };
         Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }
@@ -163,7 +165,7 @@ impl World {
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, Error> {
         let refresh_token = refresh_token.to_owned();
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.authority.refresh_token("web", request).await
     }
 
