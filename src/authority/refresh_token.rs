@@ -8,8 +8,8 @@ use crate::domain::session::{Device, Session};
 use crate::domain::token::Confirmation;
 use crate::domain::transition::Decision;
 
-use super::admission::Address;
 use super::authorization::Admission;
+use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, audit};
 
 /// What a caller presents and asks for.
@@ -47,7 +47,7 @@ impl Authority {
         request: RefreshToken,
     ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
-        self.admit_address(&realm, request.device.as_ref().and_then(Address::told))?;
+        self.throttle_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key
