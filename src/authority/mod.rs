@@ -11,14 +11,18 @@ use crate::domain::transition::{Context, Decision, Fresh, Grant};
 use crate::signing::{SignError, Signer};
 use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::service_account::Cluster;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
 pub mod admission;
 mod audit;
-pub mod authenticate_client;
+mod authenticate_client;
+pub mod authorization;
 mod browser_session;
+pub mod caller;
 pub mod check_request;
 mod client_credentials;
+pub mod client_proof;
 pub mod clients;
 pub mod company;
 mod cut_off;
@@ -74,6 +78,7 @@ pub struct Authority {
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What an authority is made of.
@@ -99,6 +104,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Whose service accounts may be clients, if any.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// A pair of tokens as the client gets them.
@@ -116,7 +123,7 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
+        let Parts { store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
         let company = Company::new(peers, entropy.clone());
@@ -135,6 +142,7 @@ impl Authority {
             max_staleness,
             clock,
             entropy,
+            cluster,
         })
     }
 

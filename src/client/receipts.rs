@@ -27,11 +27,12 @@ pub(super) struct Receipts {
 impl Receipts {
     /// Subscribes first.
     pub(super) fn open(
+        realm: String,
         subscription: v1::RevocationSubscription,
     ) -> (Self, ReceiverStream<v1::FollowRevocationsRequest>) {
         let (said, stream) = mpsc::channel(1);
         // There is room for one, and the stream is here.
-        let _ = said.try_send(v1::FollowRevocationsRequest { step: Some(Step::Subscribe(subscription)) });
+        let _ = said.try_send(v1::FollowRevocationsRequest { realm, step: Some(Step::Subscribe(subscription)) });
         (Self { said, sent: 0, latest: 0, next: Instant::now() }, ReceiverStream::new(stream))
     }
 
@@ -53,7 +54,8 @@ impl Receipts {
             return std::future::pending().await;
         };
         let receipt = v1::RevocationReceipt { receipt: self.latest };
-        place.send(v1::FollowRevocationsRequest { step: Some(Step::Applied(receipt)) });
+        let (realm, step) = (String::new(), Some(Step::Applied(receipt)));
+        place.send(v1::FollowRevocationsRequest { realm, step });
         self.sent = self.latest;
         self.next = Instant::now() + TOGETHER;
     }
@@ -67,7 +69,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn receipts_under_load_are_few_and_the_last_is_never_left_out() {
-        let (mut receipts, mut said) = Receipts::open(v1::RevocationSubscription::default());
+        let (mut receipts, mut said) = Receipts::open(String::new(), v1::RevocationSubscription::default());
         assert!(matches!(said.next().await.expect("said").step, Some(Step::Subscribe(_))));
         let start = Instant::now();
         let mut sent = Vec::new();

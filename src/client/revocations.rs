@@ -104,11 +104,10 @@ impl Revocations {
     }
 
     async fn read_stream(&self, revision: &mut String, failures: &mut u32) -> Result<std::convert::Infallible, Broken> {
-        let (mut receipts, said) = Receipts::open(v1::RevocationSubscription {
-            realm: self.realm.to_string(),
-            after_revision: revision.clone(),
-            client_name: self.name.to_string(),
-        });
+        let (mut receipts, said) = Receipts::open(
+            self.realm.to_string(),
+            v1::RevocationSubscription { after_revision: revision.clone(), client_name: self.name.to_string() },
+        );
         let mut messages = self.authority.clone().follow_revocations(said).await?.into_inner();
         let mut stream = Stream { complete: !revision.is_empty(), next: 1 };
         loop {

@@ -24,6 +24,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 
 use super::answer::Answer;
 use super::bound::Bound;
+use super::ext_authz::EXT_AUTHZ;
 use super::status::{deadline_exceeded, overloaded, too_large};
 
 /// A token is at most 8 KiB, claims 4: nothing needs more.
@@ -38,9 +39,6 @@ const IN_FLIGHT: usize = 4_096;
 const BATCHES_IN_FLIGHT: usize = 32;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
-
-/// A method that answers once and has no descriptor of ours.
-const EXT_AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// Applies the limits to every call.
 #[derive(Debug, Clone)]

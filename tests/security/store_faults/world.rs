@@ -93,6 +93,8 @@ fn app() -> RegisteredClient {
         },
         secrets: vec![SecretHash::of(CLIENT_SECRET).unwrap()],
         keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
     }
 }
 
@@ -153,6 +155,7 @@ impl World {
             max_staleness: Duration::MAX,
             clock: clock.clone(),
             entropy,
+            cluster: None,
         };
         Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }
@@ -164,7 +167,7 @@ impl World {
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, Error> {
         let refresh_token = refresh_token.to_owned();
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.authority.refresh_token("web", request).await
     }
 
