@@ -90,12 +90,12 @@ impl Address {
 impl Authority {
     /// One more call of a caller, as it is authenticated.
     pub fn admit_caller(&self, realm: &Realm, caller: &str) -> Result<(), Error> {
-        self.admit(Limit::ByCaller, realm.policy.rate_limits.by_caller, realm, caller)
+        self.spend(Limit::ByCaller, realm.policy.rate_limits.by_caller, realm, caller)
     }
 
     /// One more login or refresh from an address, where that is known.
     pub(super) fn admit_address(&self, realm: &Realm, address: Option<Address>) -> Result<(), Error> {
-        address.map_or(Ok(()), |address| self.admit(Limit::ByIp, realm.policy.rate_limits.by_ip, realm, address))
+        address.map_or(Ok(()), |address| self.spend(Limit::ByIp, realm.policy.rate_limits.by_ip, realm, address))
     }
 
     /// How often each limit refused.
@@ -104,7 +104,7 @@ impl Authority {
         refused.map(|(limit, refused)| (limit, refused.load(Ordering::Relaxed)))
     }
 
-    fn admit(&self, name: Limit, limit: Option<RateLimit>, realm: &Realm, who: impl Hash) -> Result<(), Error> {
+    fn spend(&self, name: Limit, limit: Option<RateLimit>, realm: &Realm, who: impl Hash) -> Result<(), Error> {
         let Some(limit) = limit else { return Ok(()) };
         let admitted = self.admission.admit((name, limit), (realm.name(), who), self.now()).map_err(Refusal::from);
         admitted.inspect_err(|refusal| self.admission.count(refusal)).map_err(Error::from)
