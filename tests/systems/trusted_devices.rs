@@ -11,6 +11,8 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
 use token_authority::client::TokenSource;
+use token_authority::config::Config;
+use token_authority::domain::policy::RealmPolicy;
 use token_authority::proto::v1;
 use tonic::Code;
 
@@ -26,6 +28,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 rows! { "trusted-devices":
     b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks,
     b2_sessions_are_listed_by_device,
+    b3_half_an_hour_without_activity_ends_a_session_and_its_access_token,
     b9_what_devices_do_at_once_happens_in_one_order,
     b10_nothing_at_rest_can_be_read,
     b11_a_logout_ends_everything_the_session_had,
@@ -35,12 +38,11 @@ rows! { "trusted-devices":
 
 async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server: &TestServer) {
     for (access, session) in [(15 * MINUTE, 7 * DAY), (60 * MINUTE, 30 * DAY)] {
-        let policy = |config: &mut token_authority::config::Config| {
-            let policy = config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices");
-            let policy = policy.expect("the realm");
+        let choice = |config: &mut Config| {
+            let policy = policy(config);
             (policy.access_lifetime, policy.session_lifetime, policy.idle_timeout) = (access, session, None);
         };
-        let chosen = start_with(&server.realm(), server.backend().store(), policy).await;
+        let chosen = start_with(&server.realm(), server.backend().store(), choice).await;
         let login = chosen.login("ann", "phone").await;
         let issued = claims::payload(&login.access_token)["iat"].as_i64().unwrap();
         let until =
@@ -68,6 +70,11 @@ async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server
     }
 }
 
+/// The realm's policy, to be changed as an operator would in its file.
+fn policy(config: &mut Config) -> &mut RealmPolicy {
+    config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices").expect("the realm")
+}
+
 /// What `serve` says to a file with which it does not start.
 fn refused_start(file: &Path, directory: &Path) -> String {
     let mut serve = Command::new(env!("CARGO_BIN_EXE_token-authority"));
@@ -89,6 +96,24 @@ async fn b2_sessions_are_listed_by_device(server: &TestServer) {
     let again = server.login("ann", "laptop").await;
     let listed = server.sessions_of("ann").await;
     assert_eq!((listed.len(), &listed[2].session_id), (3, &again.session_id));
+}
+
+async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(server: &TestServer) {
+    // As long as it may be in this system, so that it has time left when its session has none.
+    let hour = |config: &mut Config| policy(config).access_lifetime = 60 * MINUTE;
+    let patient = start_with(&server.realm(), server.backend().store(), hour).await;
+    for server in [server, &patient] {
+        let [active, inactive] = [server.login("ann", "phone").await, server.login("ben", "phone").await];
+        server.pass(29 * MINUTE);
+        let active = server.refresh(&active.refresh_token).await.expect("29 minutes are activity enough");
+        assert_eq!(server.sessions_of("ben").await.len(), 1);
+        server.pass(2 * MINUTE);
+        assert_eq!(refusal(&server.refresh(&inactive.refresh_token).await.expect_err("31 minutes")).1, "SESSION_IDLE");
+        assert!(!server.introspect(&inactive.access_token).await.active);
+        assert_eq!(server.sessions_of("ben").await, []);
+        assert!(server.introspect(&active.access_token).await.active);
+    }
+    boot::stop(patient).await;
 }
 
 async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
