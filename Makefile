@@ -2,7 +2,8 @@
 .PHONY: help run test soak lint bench fmt
 
 # Passed on to `token-authority serve`, such as `make run ARGS="--grpc 0.0.0.0:50051 --insecure"`,
-# or to the benchmark, such as `make bench ARGS="--seconds 5 --only refresh"`.
+# or to the benchmark, such as `make bench ARGS="--seconds 5 --only refresh"`; without, that measures
+# everything and writes docs/performance.md.
 ARGS ?=
 # How long each hostile peer goes on in `make soak`.
 SOAK_SECONDS ?= 10
@@ -14,7 +15,7 @@ help:
 	@echo 'make test   install what the tests need (Redis, gateways, clients), then run them all'
 	@echo 'make soak   each hostile peer for SOAK_SECONDS beside an honest client: calls, p99 and memory'
 	@echo 'make lint   formatting, clippy, the client alone, dependencies, .proto files'
-	@echo 'make bench  throughput of the release binary beside its limits, in two or three minutes'
+	@echo 'make bench  throughput beside its limits and beside other services; writes docs/performance.md, in ten minutes'
 	@echo 'make fmt    format the sources'
 
 run:
@@ -38,7 +39,8 @@ lint:
 	node_modules/.bin/buf lint
 
 bench:
-	cargo bench $(CARGO_FLAGS) --bench throughput -- $(ARGS)
+	@tests/prepare bench
+	cargo bench $(CARGO_FLAGS) --bench throughput -- $(or $(ARGS),--write)
 
 fmt:
 	cargo fmt
