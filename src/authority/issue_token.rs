@@ -9,7 +9,7 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
-use super::authorization::Admission;
+use super::authorization::Permit;
 use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm};
 
@@ -73,7 +73,7 @@ impl Authority {
     }
 
     /// The same for a caller, within the audiences and scopes that it is registered for.
-    pub async fn issue_token_for(&self, by: &Admission, request: IssueToken) -> Result<IssuedTokens, Error> {
+    pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
         if let Some(client) = by.client() {
             let default = std::slice::from_ref(&by.realm().policy.default_audience);
             let audience = if request.audience.is_empty() { default } else { &request.audience };

@@ -79,7 +79,7 @@ const DEPENDENCIES: &[Dependency] = &[
     Dependency { path: "clap",          used: By(&["cli", "config", "main"]), why: "flags are parsed before anything is built" },
     Dependency { path: "fred",          used: By(&["store::redis"]), why: "a store's driver is replaceable" },
     Dependency { path: "redb",          used: By(&["store::embedded"]), why: "a store's engine is replaceable" },
-    Dependency { path: "jsonwebtoken",  used: By(&["signing", "verify"]), why: "it checks too little for anyone who does not know what" },
+    Dependency { path: "jsonwebtoken",  used: By(&["client::proof", "signing", "verify"]), why: "it checks too little for anyone who does not know what" },
     Dependency { path: "rsa",           used: By(&["signing"]), why: "its private-key operations leak by timing (RUSTSEC-2023-0071)" },
     Dependency { path: "aws_lc_rs",     used: NotBy(&["domain", "grpc", "http"]), why: "rules and transports do no cryptography" },
     Dependency { path: "opentelemetry", used: By(&["telemetry"]), why: "the rest of the code speaks `tracing`" },
