@@ -1,12 +1,14 @@
 //! `RefreshToken`: a session goes on with its next pair of tokens.
 
+use std::sync::Arc;
+
 use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
 use crate::domain::token::Confirmation;
 
-use super::{Authority, Error, IssuedTokens, audit};
+use super::{Authority, Error, IssuedTokens, Realm, audit};
 
 /// What a caller presents and asks for.
 #[derive(Debug, Clone)]
@@ -27,6 +29,11 @@ impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
     pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        let refreshed = self.refresh(realm.clone(), request).await;
+        refreshed.map_err(|error| realm.told(error))
+    }
+
+    async fn refresh(&self, realm: Arc<Realm>, request: RefreshToken) -> Result<IssuedTokens, Error> {
         self.check_index()?;
         let token = realm
             .refresh_key

@@ -17,6 +17,7 @@ mod document;
 mod environment;
 mod layers;
 mod listeners;
+mod messages;
 mod problem;
 mod reader;
 mod realm;

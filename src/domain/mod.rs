@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod fact;
 pub mod ids;
 pub mod key_ring;
+pub mod messages;
 pub mod open_session;
 pub mod own_claims;
 pub mod policy;

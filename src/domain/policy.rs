@@ -8,6 +8,7 @@ use super::algorithm::Algorithm;
 use super::claims::Claims;
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
+use super::messages::Messages;
 use super::own_claims::OwnClaims;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -107,6 +108,8 @@ pub struct RealmPolicy {
     pub profile: Arc<TokenProfile>,
     /// Which others.
     pub claims: OwnClaims,
+    /// What callers are told instead of reasons.
+    pub messages: Messages,
     /// The client of a session for which none was named.
     pub default_client: Option<ClientId>,
     /// The cookie in which a browser carries an access token.
@@ -152,6 +155,7 @@ impl RealmPolicy {
             scopes: Allowed::Any,
             profile: Arc::default(),
             claims: OwnClaims::Any,
+            messages: Messages::default(),
             default_client,
             access_cookie: CookieName::parse(ACCESS_COOKIE).expect("a constant that is a name"),
         }
