@@ -51,6 +51,7 @@ const TABLE: &[Row] = &[
     Row { call: "/token_authority.v1.TokenService/GetJwks",               admits: Anybody },
     Row { call: "/token_authority.v1.TokenService/WatchJwks",             admits: Anybody },
     Row { call: "/token_authority.v1.TokenService/WatchRevocations",      admits: Roles(&[Introspector, Gateway]) },
+    Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
 
     Row { call: "/token_authority.v1.SessionService/ListSessions",        admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
     Row { call: "/token_authority.v1.SessionService/GetSession",          admits: Roles(&[SessionAdmin, Auditor, SelfService]) },

@@ -24,6 +24,7 @@ pub mod check_request;
 mod client_credentials;
 pub mod client_proof;
 pub mod clients;
+pub mod company;
 mod cut_off;
 mod devices;
 mod error;
@@ -41,6 +42,7 @@ mod realm;
 mod realm_change;
 mod realm_record;
 mod realms;
+mod receipts;
 pub mod refresh_token;
 pub mod revocation_feed;
 mod revocation_log;
@@ -55,7 +57,8 @@ pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use ports::{Clock, Entropy, Store};
+use company::Company;
+use ports::{Clock, Entropy, Peers, Store};
 use revocation_feed::RevocationFeed;
 
 /// The service behind every edge.
@@ -71,6 +74,7 @@ pub struct Authority {
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
     feed: Arc<RevocationFeed>,
+    company: Company,
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -84,6 +88,8 @@ pub struct Parts {
     pub realms: Vec<Arc<Realm>>,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// Who else is on it.
+    pub peers: Arc<dyn Peers>,
     /// Commits go on here when their callers go away.
     pub tasks: Tasks,
     /// Holds the realms' private keys.
@@ -117,9 +123,10 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster, .. } = parts;
+        let Parts { store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
+        let company = Company::new(peers, entropy.clone());
         Ok(Self {
             realms,
             store,
@@ -131,6 +138,7 @@ impl Authority {
             verifier,
             index,
             feed,
+            company,
             max_staleness,
             clock,
             entropy,

@@ -1,11 +1,13 @@
 //! The gRPC edge: decodes a request, calls a use case, encodes the answer. No rules live here.
 
 mod answer;
+mod bound;
 mod ext_authz;
 mod gate;
 mod key_service;
 pub mod limits;
 mod open_streams;
+mod receipts;
 mod revocation_feed;
 mod session_messages;
 mod session_service;

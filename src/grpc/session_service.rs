@@ -15,6 +15,7 @@ use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
 use super::gate::Gate;
+use super::receipts::Wait;
 use super::session_messages::{known_device, session};
 use super::status::{status, unimplemented};
 use super::{session_messages, wire};
@@ -64,8 +65,14 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
         let (_, request) = self.gate.admit(request).await?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
+        let wait = Wait::parse(request.wait_for_subscribers)?;
         let revision = self.authority.revoke_session(&request.realm, session).await.map_err(status)?;
-        Ok(Response::new(v1::RevokeSessionResponse { revision: revision.to_string() }))
+        let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
+        Ok(Response::new(v1::RevokeSessionResponse {
+            revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
+        }))
     }
 
     async fn revoke_all_sessions(
@@ -80,11 +87,15 @@ impl SessionService for Sessions {
                 Some(Sid::parse(text).map_err(|invalid| status(Error::invalid("except_session_id", invalid.problem)))?)
             }
         };
+        let wait = Wait::parse(request.wait_for_subscribers)?;
         let (count, revision) =
             self.authority.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
+        let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
         Ok(Response::new(v1::RevokeAllSessionsResponse {
             revoked_count: session_messages::count(count),
             revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
         }))
     }
 

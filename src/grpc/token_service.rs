@@ -5,22 +5,27 @@ use std::sync::Arc;
 use prost::Message as _;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection, VerifiedToken};
 use crate::authority::issue_token::{IssueKind, IssueToken, request_id};
 use crate::authority::refresh_token::RefreshToken;
 use crate::authority::{Authority, Error};
-use crate::domain::ids::{Audience, ClientId, Scope, Subject};
+use crate::domain::ids::{Audience, ClientId, Scope, Subject, SubscriberName};
 use crate::domain::policy::Lifetime;
 use crate::domain::revocation::Revision;
+use crate::proto::v1::follow_revocations_request::Step;
 use crate::proto::v1::token_service_server::TokenService;
 use crate::proto::v1::{self, ErrorReason, TokenKind};
 
 use super::gate::Gate;
 use super::open_streams::{Answers, OpenStreams};
+use super::receipts::Wait;
 use super::status::{reason, status};
 use super::{revocation_feed, wire};
+
+/// A subscriber without a name.
+const UNNAMED: &str = "unnamed";
 
 /// Serves `TokenService`.
 #[derive(Debug, Clone)]
@@ -74,8 +79,14 @@ impl TokenService for Tokens {
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
         let (admission, request) = self.gate.admit(request).await?;
+        let wait = Wait::parse(request.wait_for_subscribers)?;
         let revision = self.authority.revoke_token_by(&admission, &request.token).await.map_err(status)?;
-        Ok(Response::new(v1::RevokeTokenResponse { revision: revision.to_string() }))
+        let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
+        Ok(Response::new(v1::RevokeTokenResponse {
+            revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
+        }))
     }
 
     async fn get_jwks(&self, request: Request<v1::GetJwksRequest>) -> Result<Response<v1::GetJwksResponse>, Status> {
@@ -162,6 +173,25 @@ impl TokenService for Tokens {
         let after = wire::revision("after_revision", &request.after_revision).map_err(status)?;
         let feed = self.authority.watch_revocations(&request.realm, &after).map_err(status)?;
         Ok(Response::new(self.streams.open(revocation_feed::messages(feed))?))
+    }
+
+    type FollowRevocationsStream = Answers<v1::FollowRevocationsResponse>;
+
+    async fn follow_revocations(
+        &self,
+        request: Request<Streaming<v1::FollowRevocationsRequest>>,
+    ) -> Result<Response<Self::FollowRevocationsStream>, Status> {
+        let (metadata, extensions, mut said) = request.into_parts();
+        let first = said.message().await?.unwrap_or_default();
+        let (_, first) = self.gate.admit(Request::from_parts(metadata, extensions, first)).await?;
+        let Some(Step::Subscribe(subscribe)) = first.step else {
+            return Err(status(Error::invalid("step", "must be `subscribe` in the first message")));
+        };
+        let after = wire::revision("after_revision", &subscribe.after_revision).map_err(status)?;
+        let name = if subscribe.client_name.is_empty() { UNNAMED } else { &subscribe.client_name };
+        let name = SubscriberName::parse(name).map_err(Error::from).map_err(status)?;
+        let (subscription, feed) = self.authority.follow_revocations(&first.realm, &after, name).map_err(status)?;
+        Ok(Response::new(self.streams.open(revocation_feed::followed(subscription, feed, said))?))
     }
 }
 

@@ -17,6 +17,7 @@ mod leaks;
 mod policy;
 mod rate_limits;
 mod revocation_feed;
+mod revocation_receipts;
 mod sdk;
 mod server_process;
 mod session_service;

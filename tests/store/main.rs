@@ -43,6 +43,8 @@ mod key_service;
 mod policy;
 #[path = "../grpc/rate_limits.rs"]
 mod rate_limits;
+#[path = "grpc/receipts.rs"]
+mod receipts;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]

@@ -20,6 +20,7 @@ use token_authority::domain::revocation::{Position, RevocationScope};
 use token_authority::domain::session::Device;
 use token_authority::domain::time::Timestamp;
 use token_authority::signing::Signer;
+use token_authority::store::alone::Alone;
 use token_authority::store::embedded::{EmbeddedStore, Limits};
 use token_authority::system::SystemEntropy;
 use token_authority::tasks::Tasks;
@@ -146,6 +147,7 @@ impl World {
         let parts = Parts {
             realms,
             store: store.clone(),
+            peers: Arc::new(Alone),
             tasks,
             signer,
             verifier,

@@ -37,6 +37,10 @@ impl Backend {
         self.own.as_ref().expect("a Redis of its own")
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Has a server use it.
     pub(crate) fn configure(&self, config: &mut Config) {
         config.store = StoreUrl::parse(&self.url).expect("a URL");
