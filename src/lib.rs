@@ -112,6 +112,9 @@ pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
+#[cfg(all(feature = "server", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod grpc;
 #[cfg(feature = "server")]
