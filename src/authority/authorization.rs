@@ -52,7 +52,6 @@ const TABLE: &[Row] = &[
     Row { call: "/token_authority.v1.TokenService/WatchJwks",             admits: Anybody },
     Row { call: "/token_authority.v1.TokenService/WatchRevocations",      admits: Roles(&[Introspector, Gateway]) },
     Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
-    Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
 
     Row { call: "/token_authority.v1.SessionService/ListSessions",        admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
     Row { call: "/token_authority.v1.SessionService/GetSession",          admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
@@ -160,7 +159,7 @@ impl Authority {
             AnyClient | Roles(_) => self.caller(&realm, shown).await?,
         };
         if let Caller::Client(registered) = &caller {
-            self.admit_caller(&realm, registered.client.id.as_str())?;
+            self.throttle_caller(&realm, registered.client.id.as_str())?;
         }
         if row.admits.lets(&caller, &realm, asked) {
             return Ok(Permit { caller, realm });
