@@ -160,7 +160,7 @@ impl Authority {
             AnyClient | Roles(_) => self.caller(&realm, shown).await?,
         };
         if let Caller::Client(registered) = &caller {
-            self.admit_caller(&realm, registered.client.id.as_str())?;
+            self.throttle_caller(&realm, registered.client.id.as_str())?;
         }
         if row.admits.lets(&caller, &realm, asked) {
             return Ok(Permit { caller, realm });

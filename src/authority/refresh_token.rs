@@ -1,5 +1,7 @@
 //! `RefreshToken`: a session goes on with its next pair of tokens.
 
+use std::sync::Arc;
+
 use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
@@ -8,9 +10,9 @@ use crate::domain::session::{Device, Session};
 use crate::domain::token::Confirmation;
 use crate::domain::transition::Decision;
 
-use super::admission::Address;
 use super::authorization::Permit;
-use super::{Authority, Error, IssuedTokens, audit};
+use super::throttle::Address;
+use super::{Authority, Error, IssuedTokens, Realm, audit};
 
 /// What a caller presents and asks for.
 #[derive(Debug, Clone)]
@@ -47,7 +49,17 @@ impl Authority {
         request: RefreshToken,
     ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
-        self.admit_address(&realm, request.device.as_ref().and_then(Address::told))?;
+        let refreshed = self.refresh(realm.clone(), bound, request).await;
+        refreshed.map_err(|error| realm.told(error))
+    }
+
+    async fn refresh(
+        &self,
+        realm: Arc<Realm>,
+        bound: Option<Client>,
+        request: RefreshToken,
+    ) -> Result<IssuedTokens, Error> {
+        self.throttle_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key

@@ -41,6 +41,7 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             | KeyRefusal::OfAnotherRealm
             | KeyRefusal::TooManyPrepared => ErrorReason::KeyStateConflict,
         },
+        Error::Folded { .. } => ErrorReason::RefreshTokenInvalid,
         Error::Refused(refusal) => match refusal {
             Refusal::RefreshTokenInvalid => ErrorReason::RefreshTokenInvalid,
             Refusal::RefreshTokenExpired => ErrorReason::RefreshTokenExpired,
@@ -126,9 +127,11 @@ pub(super) fn status(error: Error) -> Status {
             error!(%cause, "internal error");
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
-        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey | Error::ClientNotAuthenticated => {
-            answer(reason, &error.to_string(), ErrorDetails::new())
-        }
+        Error::Refused(_)
+        | Error::Folded { .. }
+        | Error::Key(_)
+        | Error::NoSigningKey
+        | Error::ClientNotAuthenticated => answer(reason, &error.to_string(), ErrorDetails::new()),
     }
 }
 
@@ -180,4 +183,20 @@ fn answer(reason: ErrorReason, message: &str, mut details: ErrorDetails) -> Stat
     let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
     details.set_error_info(name, DOMAIN, HashMap::new());
     Status::with_error_details(code(reason), message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn who_is_refused_together_does_not_come_back_together() {
+        let delay = |_| overloaded().get_details_retry_info().and_then(|info| info.retry_delay).expect("a delay");
+        let delays: HashSet<Duration> = (0..64).map(delay).collect();
+        assert!(delays.len() > 8, "{delays:?}");
+        let bounds = Duration::from_millis(100)..Duration::from_millis(300);
+        assert!(delays.iter().all(|delay| bounds.contains(delay)), "{delays:?}");
+    }
 }
