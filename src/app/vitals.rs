@@ -44,6 +44,11 @@ impl Collector for Vitals {
         let dropped = ConstCounter::new(self.authority.touches_dropped());
         let help = "Uses of sessions that were not written because too many waited";
         dropped.encode(encoder.encode_descriptor("session_touches_dropped", help, None, dropped.metric_type())?)?;
+        let help = "Calls that a limit of their realm refused";
+        let mut refused = encoder.encode_descriptor("rate_limited", help, None, MetricType::Counter)?;
+        for (limit, count) in self.authority.rate_limited() {
+            ConstCounter::new(count).encode(refused.encode_family(&[("limit", limit.name())])?)?;
+        }
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

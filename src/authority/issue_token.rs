@@ -9,6 +9,7 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
+use super::admission::Address;
 use super::{Authority, Error, IssuedTokens, Realm};
 
 /// What a caller asks for; names are parsed, defaults not yet filled in.
@@ -59,6 +60,7 @@ impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
     pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        self.admit_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
         let place = realm.place(&login.subject);

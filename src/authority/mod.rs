@@ -13,6 +13,7 @@ use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
+pub mod admission;
 mod audit;
 pub mod authenticate_client;
 mod browser_session;
@@ -20,6 +21,7 @@ pub mod check_request;
 mod client_credentials;
 pub mod clients;
 mod cut_off;
+mod devices;
 mod error;
 pub mod exchange_token;
 pub mod import_key;
@@ -28,6 +30,7 @@ mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
+pub mod page;
 mod persisted;
 pub mod ports;
 mod realm;
@@ -58,6 +61,7 @@ pub struct Authority {
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
     touches: touches::Touches,
+    admission: admission::Admission,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -114,6 +118,7 @@ impl Authority {
             store,
             subjects,
             touches: touches::Touches::default(),
+            admission: admission::Admission::default(),
             tasks,
             signer,
             verifier,
@@ -194,7 +199,8 @@ impl Authority {
                 }
             })
             .await?;
-        let (grant, signature) = committed.answer??;
+        let answer = committed.answer.inspect_err(|refusal| self.admission.count(refusal));
+        let (grant, signature) = answer??;
         let refresh_token =
             grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })

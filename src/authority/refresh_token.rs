@@ -6,8 +6,10 @@ use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
+use crate::domain::session::Device;
 use crate::domain::token::Confirmation;
 
+use super::admission::Address;
 use super::{Authority, Error, IssuedTokens, Realm, audit};
 
 /// What a caller presents and asks for.
@@ -23,6 +25,8 @@ pub struct RefreshToken {
     pub audience: Vec<Audience>,
     /// The key whose possession the caller has proven.
     pub confirmation: Option<Confirmation>,
+    /// What the client says of its device now.
+    pub device: Option<Device>,
 }
 
 impl Authority {
@@ -34,6 +38,7 @@ impl Authority {
     }
 
     async fn refresh(&self, realm: Arc<Realm>, request: RefreshToken) -> Result<IssuedTokens, Error> {
+        self.admit_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key
@@ -52,6 +57,7 @@ impl Authority {
             confirmation: request.confirmation,
             scope: request.scope,
             audience: request.audience,
+            device: request.device,
             arrived,
         };
         self.grant(realm, place, move |record, context| refresh(record, &request, context)).await

@@ -74,7 +74,7 @@ impl Authority {
         let realm = self.realm(realm)?;
         match realm.refresh_key.open(&realm.policy.realm, token) {
             Some(refresh) => match self.session(name, refresh.session).await {
-                Ok((_, session)) => Ok(Some(session.client)),
+                Ok((_, live)) => Ok(Some(live.session.client)),
                 Err(Error::Refused(_)) => Ok(None),
                 Err(error) => Err(error),
             },
@@ -128,10 +128,16 @@ impl Authority {
     /// For a session that has ended before, maybe by a commit whose outcome nobody knew, maybe at
     /// another instance: as certain as if it ended now, and known here before that is answered.
     async fn proof(&self, key: &RecordKey, sid: Sid) -> Result<Revision, Error> {
-        let revision = self.store.proof(key).await?;
-        if !self.index.session_ended(sid.session) {
-            self.wait_until_covered(&revision).await?;
+        if self.index.session_ended(sid.session) {
+            return Ok(self.store.proof(key).await?);
         }
+        self.proof_of(key).await
+    }
+
+    /// For what is done already: as certain as if it were done now, and known here.
+    pub(super) async fn proof_of(&self, key: &RecordKey) -> Result<Revision, Error> {
+        let revision = self.store.proof(key).await?;
+        self.wait_until_covered(&revision).await?;
         Ok(revision)
     }
 }

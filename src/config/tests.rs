@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::client::{GrantType, Role};
+use crate::domain::device::{DevicePolicy, OnChange, Untrusted};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::own_claims::{ClaimType, OwnClaim, OwnClaims, Presence};
 use crate::domain::policy::{Allowed, AtLimit, Rotation};
@@ -64,6 +65,8 @@ fn the_example_names_every_key_and_says_the_defaults() {
         (realm::REALM, &realm::KEYS[..]),
         ("realm.keys", &realm_keys::KEYS[..]),
         ("realm.messages", &messages::KEYS[..]),
+        ("realm.devices", &devices::KEYS[..]),
+        ("realm.rate_limits", &rate_limits::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
     // In place of another key, so they can't be spelled out beside it.
@@ -198,7 +201,19 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.keys]\npublish_ahead = \"8d\"", "from 10m to 7days"),
         ("[realm.keys]\nalgorithms = [\"RS512\"]", "\"RS512\": must be \"RS256\" or "),
         ("[realm.keys]\nalgorithms = \"ES256\"", "must be a list of algorithms"),
+        ("[realm.devices]\ntrust_lifetime = \"366d\"", "from 1s to "),
+        ("[realm.devices]\non_change = \"warn\"", "\"note\""),
+        ("[realm.devices]\nuntrusted = false", "\"allow\""),
+        ("[realm.devices]\nuntrusted_access_lifetime = \"16m\"", "not be longer than access_lifetime = 15m"),
+        ("[realm.devices]\nuntrusted_session_lifetime = \"8d\"", "not be longer than session_lifetime = 7days"),
+        ("[realm.devices]\nremember = \"91d\"", "from 0s to "),
+        ("[realm.devices]\nremembr = \"1d\"", "did you mean \"remember\"?"),
         ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
+        ("[realm.rate_limits]\nby_caller = 5", "such as \"30/1m\", from 1 to 1000000 in 1s to 1day"),
+        ("[realm.rate_limits]\nby_caller = \"0/1s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/0s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/1500ms\"", "in whole seconds"),
+        ("[realm.rate_limits]\nby_user = \"5/1s\"", "did you mean \"by_caller\"?"),
     ] {
         let error = key(line);
         let last = line.lines().count() + 2;
@@ -229,6 +244,14 @@ fn a_realm_file_says_it_all() {
         lifetime = "none"
         publish_ahead = "20m"
         algorithms = ["ES256", "EdDSA"]
+
+        [realm.devices]
+        trust_lifetime = "45d"
+        on_change = "untrust"
+        untrusted = "refuse"
+        untrusted_access_lifetime = "5m"
+        untrusted_session_lifetime = "1d"
+        remember = "90d"
     "#;
     let config = load(text, &[], Flags::default()).expect("loads");
     assert_eq!(config.realm_names().map(RealmName::as_str).collect::<Vec<_>>(), ["default", "web"]);
@@ -237,6 +260,16 @@ fn a_realm_file_says_it_all() {
     assert_eq!(web.session_lifetime, Duration::from_secs(45 * 86_400));
     assert_eq!(web.remember_me_lifetime, web.session_lifetime, "never shorter than a session's");
     assert_eq!(web.idle_timeout, Some(Duration::from_secs(1800)));
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let devices = DevicePolicy {
+        trust_lifetime: days(45),
+        on_change: OnChange::Untrust,
+        untrusted: Untrusted::Refuse,
+        untrusted_access_lifetime: Some(Duration::from_secs(300)),
+        untrusted_session_lifetime: Some(days(1)),
+        remember: days(90),
+    };
+    assert_eq!(web.devices, devices);
     assert_eq!(web.reuse_leeway, Duration::ZERO);
     assert_eq!((web.rotation, web.max_sessions, web.at_limit), (Rotation::Off, 3, AtLimit::Refuse));
     assert_eq!(web.default_audience, Audience::parse("z").expect("an audience"), "the first as written");

@@ -3,16 +3,19 @@
 pub mod algorithm;
 pub mod claims;
 pub mod client;
+pub mod device;
 pub mod end_session;
 pub mod exchange;
 pub mod fact;
 pub mod ids;
 pub mod key_ring;
+pub mod live;
 pub mod messages;
 pub mod open_session;
 pub mod own_claims;
 pub mod policy;
 pub mod put_back;
+pub mod rate_limit;
 pub mod refresh;
 pub mod refusal;
 pub mod revocation;
@@ -24,6 +27,7 @@ pub mod token;
 pub mod token_profile;
 pub mod touch;
 pub mod transition;
+pub mod trust_device;
 pub mod update_claims;
 
 #[cfg(test)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::algorithm::Algorithm;
 use super::claims::Claims;
+use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
 use super::messages::Messages;
 use super::own_claims::OwnClaims;
+use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
 use super::time::Timestamp;
 use super::token_profile::TokenProfile;
@@ -98,6 +100,10 @@ pub struct RealmPolicy {
     pub max_sessions: usize,
     /// What happens at that limit.
     pub at_limit: AtLimit,
+    /// What its users' devices may do.
+    pub devices: DevicePolicy,
+    /// How often a subject, a caller and an address may do what.
+    pub rate_limits: RateLimits,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
@@ -150,6 +156,8 @@ impl RealmPolicy {
             rotation: Rotation::EachUse,
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
+            devices: DevicePolicy::default(),
+            rate_limits: RateLimits::default(),
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,
@@ -167,12 +175,18 @@ impl RealmPolicy {
         std::iter::once(self.algorithm).chain(further.copied())
     }
 
-    /// How long a session of this kind can live.
-    pub fn session_lifetime(&self, lifetime: Lifetime) -> Duration {
-        match lifetime {
+    /// How long a session of this kind can live that is opened on such a device.
+    pub fn session_lifetime(&self, lifetime: Lifetime, trust: Trust) -> Duration {
+        let usual = match lifetime {
             Lifetime::Standard => self.session_lifetime,
             Lifetime::Remembered => self.remember_me_lifetime,
-        }
+        };
+        self.devices.session_lifetime(usual, trust)
+    }
+
+    /// How long an access token is valid on such a device.
+    pub fn access_lifetime(&self, trust: Trust) -> Duration {
+        self.devices.access_lifetime(self.access_lifetime, trust)
     }
 
     /// When a session that is active at `now` becomes idle: never past its absolute expiry.

@@ -21,6 +21,19 @@ pub struct Device {
     pub ip_address: String,
 }
 
+impl Device {
+    /// What stays the same while it is the same device, beside its id.
+    pub(super) fn fingerprint(&self) -> (&str, &str) {
+        (&self.platform, &self.user_agent)
+    }
+
+    /// About how many bytes it takes in its record.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [&self.platform, &self.name, &self.user_agent, &self.ip_address];
+        texts.into_iter().map(String::len).sum::<usize>() + self.id.as_ref().map_or(0, |id| id.as_str().len())
+    }
+}
+
 /// The newest access token of a session, as far as it can't be told from the session itself. With it
 /// the same token can be made again for a client that never received it.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,11 +102,8 @@ impl Session {
     /// About how many bytes it takes in its record.
     pub(super) fn weight(&self) -> usize {
         const FIXED: usize = 160;
-        let device = &self.device;
-        let texts = [&device.platform, &device.name, &device.user_agent, &device.ip_address];
         FIXED
-            + texts.into_iter().map(String::len).sum::<usize>()
-            + device.id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.device.weight()
             + self.client.as_str().len()
             // Twice, since the newest access token may have been narrowed to nearly all of them.
             + 2 * self.audience.iter().map(|audience| audience.as_str().len() + 2).sum::<usize>()

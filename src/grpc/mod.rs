@@ -8,6 +8,7 @@ mod key_service;
 pub mod limits;
 mod open_streams;
 mod revocation_feed;
+mod session_messages;
 mod session_service;
 mod status;
 mod token_service;

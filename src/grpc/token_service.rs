@@ -189,6 +189,7 @@ fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
         scope: wire::names("scope", &request.scope, Scope::parse)?,
         audience: wire::names("audience", &request.audience, Audience::parse)?,
         confirmation: wire::confirmation(request.confirmation)?,
+        device: request.device.map(|device| wire::device(Some(device))).transpose()?,
         refresh_token: request.refresh_token,
     })
 }

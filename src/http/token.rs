@@ -39,6 +39,7 @@ async fn refresh(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> 
         audience: names::audience(&mut form)?,
         // No proof of possession is read here, so a bound session can't go on here.
         confirmation: None,
+        device: None,
     };
     let tokens = edge.authority.refresh_token_for(&realm, &registered.client, request).await?;
     Ok(answer(edge, tokens, None))

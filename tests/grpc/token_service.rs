@@ -449,7 +449,7 @@ async fn what_is_wrong_with_a_request_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_later_versions_answer_unimplemented() {
     let server = TestServer::start().await;
-    let request = v1::ListDevicesRequest { subject: "alice".to_owned(), ..v1::ListDevicesRequest::default() };
-    let status = server.sessions.clone().list_devices(request).await.expect_err("later");
+    let request = v1::WatchSessionsRequest { subject: "alice".to_owned(), ..v1::WatchSessionsRequest::default() };
+    let status = server.sessions.clone().watch_sessions(request).await.expect_err("later");
     assert_eq!(refusal(&status), (Code::Unimplemented, "UNSUPPORTED".into()));
 }

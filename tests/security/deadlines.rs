@@ -74,7 +74,7 @@ async fn a_deadline_is_kept_though_the_store_is_slow_and_leaves_the_step_whole()
             reached += usize::from(was_reached);
 
             let sessions = world.authority.list_sessions("web", subject("ann")).await.expect("lists").sessions;
-            let mut generations: Vec<_> = sessions.iter().map(|session| session.generation).collect();
+            let mut generations: Vec<_> = sessions.iter().map(|session| session.session.generation).collect();
             generations.sort_unstable();
             let expected: &[u64] = match method {
                 "IssueToken" => &[1, 1, 1],

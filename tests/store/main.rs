@@ -29,6 +29,8 @@ mod sealed;
 mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
+#[path = "../grpc/devices.rs"]
+mod devices;
 #[path = "../grpc/edges.rs"]
 mod edges;
 #[path = "grpc/key_file.rs"]
@@ -39,6 +41,8 @@ mod history;
 mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
+#[path = "../grpc/rate_limits.rs"]
+mod rate_limits;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]

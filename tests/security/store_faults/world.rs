@@ -162,7 +162,7 @@ impl World {
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, Error> {
         let refresh_token = refresh_token.to_owned();
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.authority.refresh_token("web", request).await
     }
 
