@@ -7,7 +7,7 @@ use crate::domain::ids::ClientId;
 use crate::verify::client::RegisteredClient;
 
 /// A realm's clients, found by what they show.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Clients {
     by_id: HashMap<ClientId, Arc<RegisteredClient>>,
 }

@@ -37,6 +37,7 @@ mod realm;
 mod realm_change;
 mod realm_record;
 mod realms;
+pub mod redefine_realms;
 pub mod refresh_token;
 pub mod revocation_feed;
 mod revocation_log;
