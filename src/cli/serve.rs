@@ -13,6 +13,7 @@ use crate::config::{
     TraceRatio,
 };
 use crate::domain::ids::RealmName;
+use crate::system;
 use crate::telemetry::Telemetry;
 
 use super::failure::{Exit, Failure};
@@ -82,6 +83,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        system::keep_memory_private()?;
         let flags = Flags::from(self);
         let read = move || Config::load(flags.clone(), &Environment::of_process());
         let config = read()?;

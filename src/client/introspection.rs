@@ -7,10 +7,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost_types::value::Kind;
 use serde_json::{Map, Number, Value};
 use tokio::time::sleep;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tracing::debug;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
 use super::rejection::{NotAuthenticated, Outage, Rejection};
 use crate::domain::ids::{Audience, ClientId, KeyId, RealmName, Scope, Sid, Subject, TokenId};
@@ -29,7 +29,7 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// Of one realm's tokens.
 #[derive(Debug)]
 pub(super) struct Introspection {
-    pub(super) authority: TokenServiceClient<Channel>,
+    pub(super) authority: TokenServiceClient<AuthorityChannel>,
     pub(super) realm: RealmName,
 }
 

@@ -66,25 +66,26 @@ pub(super) struct RealmTable {
 /// Parses a realm; what is wrong is added to `problems`, and then there is none.
 pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<RealmTable> {
     let before = problems.len();
-    let mut own = |name| table.take_table(name).map_err(|problem| problems.push(problem)).ok().flatten();
-    let (keys, told) = (own(realm_keys::NAME), own(messages::NAME));
-    let (devices, limits) = (own(devices::NAME), own(rate_limits::NAME));
+    let keys = table.take_table(realm_keys::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let devices = table.take_table(devices::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let limits = table.take_table(rate_limits::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let told = table.take_table(messages::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let clients = table.take(CLIENTS);
     let mut reader = Reader::new(table, &KEYS, problems);
     let policy = read(&mut reader);
     reader.finish();
     let keys = keys.map(|keys| realm_keys::read(keys, problems));
-    let told = told.map(|told| messages::read(told, problems));
     let limits = limits.map(|limits| rate_limits::read(limits, problems));
+    let told = told.map(|told| messages::read(told, problems));
     let mut policy = policy?;
     if let Some(keys) = keys {
         policy.keys = keys;
     }
-    policy.messages = told.unwrap_or_default();
     if let Some(devices) = devices {
         policy.devices = devices::read(devices, &policy, problems);
     }
     policy.rate_limits = limits.unwrap_or_default();
+    policy.messages = told.unwrap_or_default();
     let clients = clients.map(|clients| client::clients(clients, &policy, problems)).unwrap_or_default();
     (problems.len() == before).then_some(RealmTable { policy, clients })
 }

@@ -64,9 +64,9 @@ fn the_example_names_every_key_and_says_the_defaults() {
     let of_realm = [
         (realm::REALM, &realm::KEYS[..]),
         ("realm.keys", &realm_keys::KEYS[..]),
-        ("realm.messages", &messages::KEYS[..]),
         ("realm.devices", &devices::KEYS[..]),
         ("realm.rate_limits", &rate_limits::KEYS[..]),
+        ("realm.messages", &messages::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
     // In place of another key, so they can't be spelled out beside it.
@@ -390,16 +390,15 @@ fn nothing_listens_beyond_loopback_unless_said() {
 }
 
 #[test]
-fn what_demands_certificates_may_be_reached_from_anywhere() {
+fn what_speaks_tls_may_be_reached_from_anywhere() {
     let far = "[server]\ngrpc = \"0.0.0.0:1\"\nhttp = \"0.0.0.0:2\"\nhealth = \"0.0.0.0:3\"\n";
     let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
     let config = load(&format!("{far}{tls}client_ca = \"c\"\n"), &[], Flags::default()).expect("loads");
     let modes = config.tls.map(|tls| (tls.grpc, tls.http));
     assert_eq!(modes, Some((TlsMode::Mutual, TlsMode::Mutual)), "the default with a client_ca");
     for (more, wrong) in [
-        ("", vec![2, 3]),
-        ("client_ca = \"c\"\ngrpc = \"optional\"\n", vec![2]),
-        ("client_ca = \"c\"\nhttp = \"server\"\n", vec![3]),
+        ("grpc = \"off\"\nhttp = \"off\"\n", vec![2, 3]),
+        ("client_ca = \"c\"\nhttp = \"off\"\n", vec![3]),
         ("client_ca = \"c\"\ngrpc = \"off\"\n", vec![2]),
     ] {
         let refused = error(&format!("{far}{tls}{more}"));
@@ -408,8 +407,40 @@ fn what_demands_certificates_may_be_reached_from_anywhere() {
         assert!(lines.iter().zip(&expected).all(|(line, start)| line.starts_with(start)), "{more}: {refused}");
         assert_eq!((lines.len(), refused.lines().count()), (expected.len(), expected.len()), "{more}: {refused}");
     }
+    for more in ["", "client_ca = \"c\"\ngrpc = \"optional\"\nhttp = \"server\"\n"] {
+        assert!(load(&format!("{far}{tls}{more}"), &[], Flags::default()).is_ok(), "{more}");
+    }
     let refused = error("[server]\nhealth = \"127.0.0.1:8080\"\n");
     assert!(refused.starts_with("c.toml:2: server.health: HTTP and health would both listen"), "{refused}");
+}
+
+#[test]
+fn strangers_are_the_operator_only_where_there_are_none() {
+    let anonymous = "[server]\nanonymous = \"operator\"\n";
+    let config = load(anonymous, &[], Flags::default()).expect("on loopback");
+    assert_eq!(config.anonymous, Some(AnonymousCalls::Operator));
+    let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+    let refused = error(&format!("{anonymous}{tls}"));
+    assert!(refused.starts_with("c.toml:2: server.anonymous: "), "{refused}");
+    let insecure = Flags { exposure: Some(Exposure::Insecure), ..Flags::default() };
+    assert!(load(&format!("{anonymous}{tls}"), &[], insecure).is_ok());
+    let nobody = load("[server]\nanonymous = \"none\"\n", &[], Flags::default()).expect("loads");
+    assert_eq!(nobody.anonymous, Some(AnonymousCalls::Nobody));
+}
+
+#[test]
+fn a_cluster_is_described_whole_or_not_at_all() {
+    let whole = "[kubernetes]\nissuer = \"https://c\"\naudience = \"a\"\njwks_url = \"http://127.0.0.1:1/jwks\"\n";
+    let config = load(whole, &[], Flags::default()).expect("loads").kubernetes.expect("a cluster");
+    assert_eq!(config.key_set, KeySetSource::Url("http://127.0.0.1:1/jwks".to_owned()));
+    for wrong in [
+        whole.replace("audience = \"a\"\n", ""),
+        whole.replace("issuer = \"https://c\"\n", ""),
+        whole.replace("http://127", "https://127"),
+        whole.replace("jwks_url = \"http://127.0.0.1:1/jwks\"\n", ""),
+    ] {
+        assert!(error(&wrong).starts_with("c.toml:"), "{wrong}");
+    }
 }
 
 #[test]
@@ -442,14 +473,14 @@ fn a_client_is_read_with_what_it_may_and_how_it_proves_itself() {
     let jwk = "{ kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }";
     let file = format!(
         "[realm]\nname = \"a\"\naudiences = [\"api\", \"mail\"]\n\
-         [[realm.clients]]\nid = \"gateway\"\nsecrets = [{hash:?}]\naudiences = [\"api\"]\nroles = [\"introspect\"]\n\
+         [[realm.clients]]\nid = \"gateway\"\nsecrets = [{hash:?}]\naudiences = [\"api\"]\nroles = [\"introspector\"]\n\
          [[realm.clients]]\nid = \"app\"\nkeys = [{jwk}]\nscopes = \"any\"\ngrants = [\"refresh_token\"]\n"
     );
     let config = load(&file, &[], Flags::default()).expect("loads");
     let [gateway, app] = config.clients[&RealmName::parse("a").expect("a realm")].as_slice() else { panic!("two") };
     assert_eq!((gateway.client.id.as_str(), gateway.secrets[0].to_string()), ("gateway", hash));
-    assert_eq!(gateway.client.check_role(Role::Introspect), Ok(()));
-    assert!(gateway.client.check_role(Role::Revoke).is_err() && gateway.client.grants.is_empty());
+    assert_eq!(gateway.client.check_role(Role::Introspector), Ok(()));
+    assert!(gateway.client.check_role(Role::SessionAdmin).is_err() && gateway.client.grants.is_empty());
     assert_eq!((&gateway.client.scopes, app.keys.len()), (&Allowed::Only([].into()), 1));
     assert_eq!((app.client.check_grant(GrantType::RefreshToken), &app.client.scopes), (Ok(()), &Allowed::Any));
     assert!(app.client.check_grant(GrantType::TokenExchange).is_err());
@@ -459,7 +490,7 @@ fn a_client_is_read_with_what_it_may_and_how_it_proves_itself() {
 fn a_wrong_client_is_refused_where_it_stands_and_no_secret_repeated() {
     let ok = format!("secrets = [\"sha256:{}\"]", "ab".repeat(32));
     for (lines, expected) in [
-        ("id = \"a\"", "c.toml:3: realm.clients: a client needs secrets or keys"),
+        ("id = \"a\"", "c.toml:3: realm.clients: a client needs secrets, keys, certificates"),
         (&format!("{ok}\n"), "c.toml:3: realm.clients: id is missing"),
         (
             &format!("id = \"a\"\n{ok}\nrole = 1"),

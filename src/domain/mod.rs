@@ -1,6 +1,7 @@
 //! The rules. Pure: no I/O, no clock, no randomness, and nothing imported from the other layers.
 
 pub mod algorithm;
+pub mod caller_name;
 pub mod claims;
 pub mod client;
 pub mod device;

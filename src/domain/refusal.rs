@@ -84,14 +84,14 @@ impl Refusal {
             Self::RefreshTokenSuperseded
             | Self::RequestIdReused
             | Self::SessionLimitReached
+            | Self::RateLimited(_)
+            | Self::DeviceNotTrusted
+            | Self::UnknownDevice
             | Self::ClientNotPermitted
             | Self::NotExchangeable(_)
             | Self::ScopeNotGranted(_)
             | Self::AudienceNotAllowed(_)
-            | Self::ClaimNotAllowed { .. }
-            | Self::RateLimited(_)
-            | Self::DeviceNotTrusted
-            | Self::UnknownDevice => false,
+            | Self::ClaimNotAllowed { .. } => false,
         }
     }
 

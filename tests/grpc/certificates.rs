@@ -30,6 +30,12 @@ impl Authority {
         self.sign(SanType::URI("spiffe://example.org/shop".try_into().expect("ASCII")), 2100)
     }
 
+    /// For a client that a host's name stands for.
+    #[allow(dead_code, reason = "a vocabulary that other tests use more of")]
+    pub(crate) fn server_as_client(&self) -> Pair {
+        self.sign(SanType::DnsName("shop.example.org".try_into().expect("ASCII")), 2100)
+    }
+
     /// For a client that has missed its renewal.
     pub(crate) fn expired_client(&self) -> Pair {
         self.sign(SanType::URI("spiffe://example.org/shop".try_into().expect("ASCII")), 2001)
@@ -49,6 +55,19 @@ impl Authority {
         Pair { certificate: certificate.pem(), key: key.serialize_pem() }
     }
 }
+
+/// The client's certificate may do everything.
+const CLIENTS: &str = r#"
+[realm]
+name = "default"
+
+[[realm.clients]]
+id = "shop"
+certificates = ["spiffe://example.org/shop"]
+audiences = "any"
+scopes = "any"
+roles = ["issuer", "introspector", "session-admin", "self-service", "key-admin", "auditor", "gateway"]
+"#;
 
 /// A certificate and its key, as PEM.
 #[derive(Clone)]
@@ -75,7 +94,7 @@ impl Files<'_> {
     pub(crate) fn config(&self, more: &str) -> String {
         let file = |name| self.path(name).display().to_string();
         let text = format!(
-            "[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n{more}\n",
+            "[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n{more}\n{CLIENTS}",
             file("server.pem"),
             file("server-key.pem"),
             file("ca.pem")

@@ -18,6 +18,7 @@ mod policy;
 mod rate_limits;
 mod realm_reload;
 mod revocation_feed;
+mod revocation_receipts;
 mod sdk;
 mod server_process;
 mod session_service;

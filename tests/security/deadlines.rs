@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use prost::Message;
 use token_authority::authority::Authority;
+use token_authority::authority::caller::Anonymous;
 use token_authority::authority::introspect_token::Consistency;
 use token_authority::grpc::limits::Limits;
-use token_authority::grpc::{OpenStreams, Tokens};
+use token_authority::grpc::{Gate, OpenStreams, Tokens};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_server::TokenServiceServer;
 use tokio::sync::watch;
@@ -24,7 +25,10 @@ use super::store_faults::world::{World, subject};
 fn serve(authority: Arc<Authority>) -> SocketAddr {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let address = incoming.local_addr().expect("bound");
-    let service = TokenServiceServer::new(Tokens::new(authority, OpenStreams::new(watch::channel(false).1)));
+    let service = TokenServiceServer::new(Tokens::new(
+        Gate::new(authority, Anonymous::Operator),
+        OpenStreams::new(watch::channel(false).1),
+    ));
     let serving = Server::builder().layer(Limits::default()).add_service(service).serve_with_incoming(incoming);
     tokio::task::spawn(serving);
     address

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
+mod caller_matrix;
+#[path = "../grpc/certificates.rs"]
+#[allow(dead_code, reason = "a vocabulary that other tests use more of")]
+mod certificates;
 mod client_allocations;
 mod client_dependencies;
 mod connection_limits;
@@ -13,6 +17,7 @@ mod http_edge;
 mod idle_connections;
 mod key_rotation;
 mod layers;
+mod memory;
 mod message_sizes;
 mod oracle;
 mod raw_client;

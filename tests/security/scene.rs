@@ -59,7 +59,7 @@ impl Scene {
         let directory = TempDir::new().expect("a directory");
         let timeout = peer_timeout.as_secs();
         let text = format!("[server]\nmax_connections = {max_connections}\npeer_timeout = \"{timeout}s\"\n");
-        let server = start(&directory, &text, &[]);
+        let server = start(&directory, &text);
         let url = server.endpoint();
         Self::of(server, &url, None, directory).await
     }
@@ -69,11 +69,9 @@ impl Scene {
         let directory = TempDir::new().expect("a directory");
         let made = Command::new(env!("CARGO_BIN_EXE_token-authority")).arg("dev-certs").arg(directory.path()).output();
         assert!(made.expect("the binary runs").status.success());
-        let file = |name| directory.path().join(name).display().to_string();
-        let text = format!("[server]\nhandshake_timeout = \"{}s\"\n", HANDSHAKE_TIMEOUT.as_secs());
-        let (ca, certificate, key) = (file("ca.pem"), file("server.pem"), file("server-key.pem"));
-        let flags = ["--tls-client-ca", &ca, "--tls-certificate", &certificate, "--tls-key", &key];
-        let server = start(&directory, &text, &flags);
+        let read = |name| fs::read_to_string(directory.path().join(name)).expect("made");
+        let timeout = format!("[server]\nhandshake_timeout = \"{}s\"\n", HANDSHAKE_TIMEOUT.as_secs());
+        let server = start(&directory, &format!("{timeout}{}", read("server.toml")));
         let (url, certificates) = (format!("https://{}", server.grpc()), directory.path().to_owned());
         Self::of(server, &url, Some(&certificates), directory).await
     }
@@ -154,10 +152,10 @@ impl Scene {
     }
 }
 
-fn start(directory: &TempDir, config: &str, flags: &[&str]) -> ServerProcess {
+fn start(directory: &TempDir, config: &str) -> ServerProcess {
     let file = directory.path().join("server.toml");
     fs::write(&file, config).expect("writes");
-    ServerProcess::start(&[&["--config", file.to_str().expect("UTF-8")], flags].concat())
+    ServerProcess::start(&["--config", file.to_str().expect("UTF-8")])
 }
 
 fn memory_kib(server: &ServerProcess) -> u64 {

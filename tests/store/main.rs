@@ -21,6 +21,7 @@ mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
 mod restoring;
+mod sdk_faults;
 mod sealed;
 
 // The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on
@@ -43,6 +44,8 @@ mod key_service;
 mod policy;
 #[path = "../grpc/rate_limits.rs"]
 mod rate_limits;
+#[path = "grpc/receipts.rs"]
+mod receipts;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]

@@ -37,6 +37,11 @@ impl Backend {
         self.own.as_ref().expect("a Redis of its own")
     }
 
+    #[allow(dead_code, reason = "for servers beside the one that it is made for")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Has a server use it.
     pub(crate) fn configure(&self, config: &mut Config) {
         config.store = StoreUrl::parse(&self.url).expect("a URL");
