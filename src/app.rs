@@ -17,6 +17,7 @@ use crate::authority::clients::Clients;
 use crate::authority::ports::{Clock, Entropy, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, Exposure, StoreUrl};
+use crate::delivery::{Delivery, DeliveryError};
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
 use crate::signing::Signer;
@@ -94,6 +95,9 @@ pub enum StartError {
         /// Why.
         source: crate::authority::Error,
     },
+    /// The way of one-time codes.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
     /// Something else.
     #[error("can't start: {0}")]
     Other(String),
@@ -154,6 +158,7 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
+        let delivery = Delivery::new(&config.realms, clock.clone())?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let authority =
             Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
@@ -165,6 +170,9 @@ impl Server {
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
         tasks.spawn_until_stopped(authority.clone().write_touches());
+        if let Some(delivery) = delivery {
+            tasks.spawn_until_stopped(delivery.run(authority.clone()));
+        }
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;

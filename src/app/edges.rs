@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::health::Readiness;
 use crate::listener::Listener;
 use crate::proto::v1::key_service_server::KeyServiceServer;
+use crate::proto::v1::otp_service_server::OtpServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
@@ -50,6 +51,7 @@ pub(super) fn grpc(
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
+        .add_service(OtpServiceServer::new(grpc::Codes::new(authority.clone())))
         .add_service(
             SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),

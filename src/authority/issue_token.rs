@@ -1,5 +1,7 @@
 //! `IssueToken`: a login becomes a session with its first pair of tokens, or one token without one.
 
+use std::sync::Arc;
+
 use crate::domain::claims::Claims;
 use crate::domain::ids::{Audience, ClientId, Scope, Subject};
 use crate::domain::open_session::{Login, issue_sessionless, open_session};
@@ -63,6 +65,11 @@ impl Authority {
         self.admit_address(&realm, Address::parse(&request.device.ip_address))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
+        self.open(realm, kind, login).await
+    }
+
+    /// The same for a login whose address has been admitted.
+    pub(super) async fn open(&self, realm: Arc<Realm>, kind: IssueKind, login: Login) -> Result<IssuedTokens, Error> {
         let place = realm.place(&login.subject);
         self.grant(realm, place, move |record, context| match kind {
             IssueKind::Session => open_session(record, &login, context),
@@ -72,7 +79,8 @@ impl Authority {
     }
 }
 
-fn login(realm: &Realm, request: IssueToken) -> Result<Login, Error> {
+/// The login that is asked for, with the realm's defaults.
+pub(super) fn login(realm: &Realm, request: IssueToken) -> Result<Login, Error> {
     let policy = &realm.policy;
     let client = request.client.or_else(|| policy.default_client.clone());
     let claims = Claims::new(request.claims).map_err(Refusal::from)?;

@@ -20,6 +20,7 @@ mod browser_session;
 pub mod check_request;
 mod client_credentials;
 pub mod clients;
+mod code_record;
 mod cut_off;
 mod error;
 pub mod exchange_token;
@@ -29,6 +30,7 @@ mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
+pub mod one_time_codes;
 mod persisted;
 pub mod ports;
 mod realm;
@@ -60,6 +62,7 @@ pub struct Authority {
     subjects: subjects::Subjects,
     touches: touches::Touches,
     admission: admission::Admission,
+    outbox: one_time_codes::Outbox,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -117,6 +120,7 @@ impl Authority {
             subjects,
             touches: touches::Touches::default(),
             admission: admission::Admission::default(),
+            outbox: one_time_codes::Outbox::default(),
             tasks,
             signer,
             verifier,

@@ -8,6 +8,7 @@ pub mod exchange;
 pub mod fact;
 pub mod ids;
 pub mod key_ring;
+pub mod one_time_code;
 pub mod open_session;
 pub mod policy;
 pub mod put_back;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::algorithm::Algorithm;
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
+use super::one_time_code::CodePolicy;
 use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
 use super::time::Timestamp;
@@ -96,6 +97,8 @@ pub struct RealmPolicy {
     pub at_limit: AtLimit,
     /// How often a subject, a caller and an address may do what.
     pub rate_limits: RateLimits,
+    /// Logins by one-time codes; `None`: the realm sends none.
+    pub codes: Option<CodePolicy>,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
@@ -145,6 +148,7 @@ impl RealmPolicy {
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
             rate_limits: RateLimits::default(),
+            codes: None,
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,

@@ -7,6 +7,7 @@ mod ext_authz;
 mod key_service;
 pub mod limits;
 mod open_streams;
+mod otp_service;
 mod revocation_feed;
 mod session_service;
 mod status;
@@ -17,6 +18,7 @@ mod wire;
 pub use ext_authz::ExtAuthz;
 pub use key_service::{Keys, key_message};
 pub use open_streams::OpenStreams;
+pub use otp_service::Codes;
 pub use session_service::Sessions;
 pub use token_service::Tokens;
 
