@@ -16,7 +16,7 @@ impl Authority {
             return Err(Refusal::ClientMismatch.into());
         }
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, address: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.refresh_token(realm, request).await
     }
 }

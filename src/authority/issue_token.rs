@@ -11,7 +11,8 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
-use super::admission::Address;
+use super::authorization::Admission;
+use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm};
 
 /// What a caller asks for; names are parsed, defaults not yet filled in.
@@ -39,6 +40,16 @@ pub struct IssueToken {
     pub request_id: Option<RequestId>,
 }
 
+impl IssueToken {
+    /// Refuses what the caller is not registered for.
+    pub(super) fn check_registered(&self, by: &Admission) -> Result<(), Error> {
+        let Some(client) = by.client() else { return Ok(()) };
+        let default = std::slice::from_ref(&by.realm().policy.default_audience);
+        let audience = if self.audience.is_empty() { default } else { &self.audience };
+        Ok(client.check_asked(audience, &self.scope)?)
+    }
+}
+
 /// Whether a login opens a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueKind {
@@ -62,7 +73,7 @@ impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
     pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
-        self.admit_address(&realm, Address::parse(&request.device.ip_address))?;
+        self.spend_by_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
         self.open(realm, kind, login).await
@@ -76,6 +87,12 @@ impl Authority {
             IssueKind::Sessionless => issue_sessionless(record, &login, context),
         })
         .await
+    }
+
+    /// The same for a caller, within the audiences and scopes that it is registered for.
+    pub async fn issue_token_for(&self, by: &Admission, request: IssueToken) -> Result<IssuedTokens, Error> {
+        request.check_registered(by)?;
+        self.issue_token(by.realm().name().as_str(), request).await
     }
 }
 

@@ -12,10 +12,11 @@ use crate::domain::refusal::Refusal;
 use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 
-use super::admission::Address;
+use super::authorization::Admission;
 use super::issue_token::{IssueToken, login};
 use super::ports::{Commit, Outcome, RecordKey, Version};
 use super::sending::send;
+use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm, audit, code_record};
 
 /// Codes that wait to be delivered.
@@ -90,10 +91,10 @@ impl Default for Outbox {
 impl Authority {
     /// Makes a code and hands it over for delivery; until when it is good. Nothing is made that could
     /// not be handed over.
-    pub async fn request_code(&self, realm: &str, request: RequestCode) -> Result<Timestamp, Error> {
-        let realm = self.realm(realm)?;
-        let policy = offered(&realm)?;
-        self.admit_address(&realm, Address::parse(&request.device.ip_address))?;
+    pub async fn request_code(&self, by: &Admission, request: RequestCode) -> Result<Timestamp, Error> {
+        let realm = by.realm();
+        let policy = offered(realm)?;
+        self.spend_by_address(realm, Address::told(&request.device))?;
         let place = self.outbox.waiting.try_reserve().map_err(|_| Error::Overloaded)?;
         let id = realm.code_key.record(&request.recipient);
         let code = self.draw_code();
@@ -102,7 +103,7 @@ impl Authority {
             Ok(record) => (Ok((now, now + policy.lifetime)), Some(record)),
             Err(refusal) => (Err(refusal), None),
         };
-        let (made, expires) = self.change_code(&realm, id, decide).await?;
+        let (made, expires) = self.change_code(realm, id, decide).await?;
         audit::code(realm.name(), "code_requested");
         place.send(CodeMessage {
             id: self.random(),
@@ -119,14 +120,15 @@ impl Authority {
 
     /// Uses a code up, then opens a session. What is wrong with the login is said before, and what fails
     /// after may be repeated by the same request id: the code stays used up by that request.
-    pub async fn verify_code(&self, realm: &str, request: VerifyCode) -> Result<IssuedTokens, Error> {
+    pub async fn verify_code(&self, by: &Admission, request: VerifyCode) -> Result<IssuedTokens, Error> {
         let VerifyCode { recipient, code, login: asked } = request;
-        let realm = self.realm(realm)?;
+        asked.check_registered(by)?;
+        let realm = by.realm().clone();
         let policy = offered(&realm)?;
-        self.admit_address(&realm, Address::parse(&asked.device.ip_address))?;
+        self.spend_by_address(&realm, Address::told(&asked.device))?;
         let kind = asked.kind;
         let login = login(&realm, asked)?;
-        realm.policy.check(&login.audience, &login.scope, login.claims.members().keys())?;
+        login.check(&realm.policy)?;
         let id = realm.code_key.record(&recipient);
         let matches = |digest: &_| realm.code_key.matches(&id, &code, digest);
         let decide = |record: &CodeRecord, now| record.verify(login.request_id, policy, now, matches);
@@ -166,7 +168,7 @@ impl Authority {
                 }
             }
             return answer.map_err(|refusal| {
-                self.admission.count(&refusal);
+                self.throttle.count(&refusal);
                 audit::refused(realm.name(), &refusal);
                 refusal.into()
             });

@@ -1,6 +1,7 @@
 //! Logging in: opens a session, or issues a token that has none.
 
 use super::claims::Claims;
+use super::device::Trust;
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
@@ -35,11 +36,20 @@ pub struct Login {
     pub request_id: Option<RequestId>,
 }
 
+impl Login {
+    /// Refuses what the realm allows to nobody, whatever a record says.
+    pub fn check(&self, policy: &RealmPolicy) -> Result<(), Refusal> {
+        policy.check(&self.audience, &self.scope)?;
+        policy.check_claims(&self.claims)?;
+        policy.profile.check(&self.client, &self.audience, &self.scope, self.confirmation.as_ref())
+    }
+}
+
 /// Opens a session. The limit is decided here, in the same commit as the session, so parallel
 /// logins can't exceed it (Keycloak #14689).
 pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = login.check(policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -56,8 +66,13 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
             Err(limited) => return Decision::refuse(limited.into()),
         }
     }
+    let trust = match record.use_device(login.device.id.as_ref(), Some(&login.device), policy, &mut facts) {
+        Ok(trust) => trust,
+        // Committed all the same: whoever asks which devices there are can then trust it.
+        Err(refusal) => return Decision { answer: Err(refusal), record: Some(record), facts },
+    };
     end_predecessor(&mut record, login, &mut facts);
-    let session = new_session(login, context, now);
+    let session = new_session(login, trust, context, now);
     if !make_room(&mut record, &session, policy, &mut facts) {
         return Decision::refuse(Refusal::SessionLimitReached);
     }
@@ -74,10 +89,10 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     Decision { answer: Ok(grant), record: Some(record), facts }
 }
 
-fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session {
-    let expires = now + context.policy.session_lifetime(login.lifetime);
+fn new_session(login: &Login, trust: Trust, context: &Context<'_>, now: Timestamp) -> Session {
+    let expires = now + context.policy.session_lifetime(login.lifetime, trust);
     let idle_expires = context.policy.idle_expiry(now, expires);
-    let access = context.stamp(now, idle_expires, 0, None, None);
+    let access = context.stamp(now, trust, idle_expires, 0, None, None);
     Session {
         id: SessionId(context.fresh.session),
         secret: SessionSecret::new(context.fresh.secret),
@@ -139,11 +154,19 @@ fn make_room(record: &mut SubjectRecord, new: &Session, policy: &RealmPolicy, fa
 /// Issues a token without a session: no refresh, nothing to commit, ended by its epoch or its id.
 pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = login.check(policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
     let place = context.place;
+    // A service has no device; where one is named, it counts as it does for a session.
+    let trust = match &login.device.id {
+        None => Trust::Trusted,
+        Some(_) => record.map_or(Trust::Untrusted, |record| record.trust(&login.device, now)),
+    };
+    if let Err(refusal) = policy.devices.admit(trust) {
+        return Decision::refuse(refusal);
+    }
     let access = AccessToken {
         id: TokenId {
             epoch: SubjectRecord::epoch_for_issue(record, now),
@@ -152,6 +175,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
             route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },
         },
         realm: policy.realm.clone(),
+        profile: policy.profile.clone(),
         key: context.key,
         subject: login.subject.clone(),
         client: login.client.clone(),
@@ -163,7 +187,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
         session: None,
         session_client: None,
         issued: now.floor_to_second(),
-        expires: now.floor_to_second() + policy.access_lifetime,
+        expires: now.floor_to_second() + policy.access_lifetime(trust),
     };
     let grant = Grant { access, refresh: None };
     Decision { answer: Ok(grant), record: None, facts: vec![Fact::SessionlessIssued] }

@@ -55,6 +55,12 @@ pub enum Refusal {
     /// The token is bound to another key.
     #[error("the token is bound to another key")]
     ConfirmationMismatch,
+    /// The realm wants a trusted device, or the one that it knows has changed.
+    #[error("the device is not trusted")]
+    DeviceNotTrusted,
+    /// The subject has not used a device of that id.
+    #[error("the subject has no such device")]
+    UnknownDevice,
     /// The client is not registered for what it asks.
     #[error("the client is not registered for this")]
     ClientNotPermitted,
@@ -95,6 +101,8 @@ impl Refusal {
             Self::CodesNotOffered => "codes_not_offered",
             Self::ClientMismatch => "client_mismatch",
             Self::ConfirmationMismatch => "confirmation_mismatch",
+            Self::DeviceNotTrusted => "device_not_trusted",
+            Self::UnknownDevice => "unknown_device",
             Self::ClientNotPermitted => "client_not_permitted",
             Self::NotExchangeable(_) => "not_exchangeable",
             Self::ScopeNotGranted(_) => "scope_not_granted",

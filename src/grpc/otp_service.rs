@@ -11,18 +11,22 @@ use crate::domain::one_time_code::Recipient;
 use crate::proto::v1;
 use crate::proto::v1::otp_service_server::OtpService;
 
+use super::gate::Gate;
 use super::status::status;
 use super::token_service::issue;
-use super::{checked, wire};
+use super::wire;
 
 /// Serves `OtpService`.
 #[derive(Debug, Clone)]
-pub struct Codes(Arc<Authority>);
+pub struct Codes {
+    authority: Arc<Authority>,
+    gate: Gate,
+}
 
 impl Codes {
-    /// For an authority.
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self(authority)
+    /// Behind the gate of an authority.
+    pub fn new(gate: Gate) -> Self {
+        Self { authority: gate.authority(), gate }
     }
 }
 
@@ -32,10 +36,9 @@ impl OtpService for Codes {
         &self,
         request: Request<v1::RequestCodeRequest>,
     ) -> Result<Response<v1::RequestCodeResponse>, Status> {
-        let request = checked(request)?;
-        let realm = request.realm.clone();
+        let (by, request) = self.gate.admit(request).await?;
         let request = code_request(request).map_err(status)?;
-        let expires = self.0.request_code(&realm, request).await.map_err(status)?;
+        let expires = self.authority.request_code(&by, request).await.map_err(status)?;
         Ok(Response::new(v1::RequestCodeResponse { expire_time: wire::time(expires) }))
     }
 
@@ -43,10 +46,9 @@ impl OtpService for Codes {
         &self,
         request: Request<v1::VerifyCodeRequest>,
     ) -> Result<Response<v1::VerifyCodeResponse>, Status> {
-        let request = checked(request)?;
-        let realm = request.realm.clone();
+        let (by, request) = self.gate.admit(request).await?;
         let request = verification(request).map_err(status)?;
-        let tokens = self.0.verify_code(&realm, request).await.map_err(status)?;
+        let tokens = self.authority.verify_code(&by, request).await.map_err(status)?;
         Ok(Response::new(v1::VerifyCodeResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 }

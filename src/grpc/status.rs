@@ -55,6 +55,8 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::CodeLocked { .. } => ErrorReason::CodeLocked,
             Refusal::CodesNotOffered => ErrorReason::CodesNotOffered,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
+            Refusal::DeviceNotTrusted => ErrorReason::DeviceNotTrusted,
+            Refusal::UnknownDevice => ErrorReason::UnknownDevice,
             Refusal::ClientNotPermitted => ErrorReason::ClientNotPermitted,
             Refusal::NotExchangeable(_) => ErrorReason::InvalidRequest,
             Refusal::ScopeNotGranted(_) => ErrorReason::ScopeNotGranted,

@@ -107,12 +107,16 @@ fn code(refusal: &Refusal) -> &'static str {
         | Refusal::SessionIdle
         | Refusal::ClientMismatch
         | Refusal::ConfirmationMismatch
+        | Refusal::DeviceNotTrusted
         | Refusal::CodeInvalid => "invalid_grant",
         Refusal::ScopeNotGranted(_) => "invalid_scope",
         // RFC 8707, section 2; RFC 8693, section 2.2.2.
         Refusal::AudienceNotAllowed(_) => "invalid_target",
         Refusal::ClientNotPermitted => "unauthorized_client",
-        Refusal::NotExchangeable(_) | Refusal::RequestIdReused | Refusal::ClaimNotAllowed { .. } => "invalid_request",
+        Refusal::NotExchangeable(_)
+        | Refusal::RequestIdReused
+        | Refusal::UnknownDevice
+        | Refusal::ClaimNotAllowed { .. } => "invalid_request",
         Refusal::CodesNotOffered => "unauthorized_client",
         Refusal::SessionLimitReached | Refusal::RateLimited(_) | Refusal::CodeLocked { .. } => {
             "temporarily_unavailable"

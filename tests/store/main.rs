@@ -29,6 +29,10 @@ mod sealed;
 mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
+#[path = "../grpc/code_receiver.rs"]
+mod code_receiver;
+#[path = "../grpc/devices.rs"]
+mod devices;
 #[path = "../grpc/edges.rs"]
 mod edges;
 #[path = "grpc/key_file.rs"]
@@ -37,10 +41,14 @@ mod grpc_key_file;
 mod history;
 #[path = "../grpc/key_service.rs"]
 mod key_service;
+#[path = "../grpc/one_time_codes.rs"]
+mod one_time_codes;
 #[path = "../grpc/policy.rs"]
 mod policy;
 #[path = "../grpc/rate_limits.rs"]
 mod rate_limits;
+#[path = "grpc/receipts.rs"]
+mod receipts;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]
@@ -49,6 +57,8 @@ mod session_service;
 mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
+#[path = "../grpc/token_profile.rs"]
+mod token_profile;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
 #[path = "grpc/topologies.rs"]

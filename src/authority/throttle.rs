@@ -13,8 +13,10 @@ use quick_cache::sync::Cache;
 use crate::domain::ids::RealmName;
 use crate::domain::rate_limit::{Limit, RateLimit, RateLimited, Used};
 use crate::domain::refusal::Refusal;
+use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 
+use super::caller::Caller;
 use super::{Authority, Error, Realm};
 
 /// Callers and addresses that are remembered; beyond, those that come seldom are forgotten first.
@@ -22,22 +24,22 @@ const REMEMBERED: usize = 1 << 16;
 
 /// What callers and addresses have used.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Throttle {
     /// By a keyed hash: no address is kept, and nobody can choose to collide with another.
     used: Cache<u64, Arc<AtomicI64>>,
     hasher: RandomState,
     refused: [AtomicU64; Limit::ALL.len()],
 }
 
-impl Default for Admission {
+impl Default for Throttle {
     fn default() -> Self {
         Self { used: Cache::new(REMEMBERED), hasher: RandomState::new(), refused: Default::default() }
     }
 }
 
-impl Admission {
+impl Throttle {
     /// One more of `who`, or a refusal.
-    fn admit(
+    fn spend(
         &self,
         limit: (Limit, RateLimit),
         who: (&RealmName, impl Hash),
@@ -69,9 +71,9 @@ impl Admission {
 pub struct Address(IpAddr);
 
 impl Address {
-    /// Of an address as text; `None` if it is none.
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok().map(Self::of)
+    /// As the caller tells it; `None` if that is no address.
+    pub(super) fn told(device: &Device) -> Option<Self> {
+        device.ip_address.parse().ok().map(Self::of)
     }
 
     /// Of an address: whoever has one of IPv6 has the 64 bits behind it too (RFC 6177).
@@ -87,26 +89,32 @@ impl Address {
 }
 
 impl Authority {
-    /// One more call of a caller, as it is authenticated.
-    pub fn admit_caller(&self, realm: &Realm, caller: &str) -> Result<(), Error> {
-        self.admit(Limit::ByCaller, realm.policy.rate_limits.by_caller, realm, caller)
+    /// One more call of a caller. Nobody in particular has no limit: what anybody may do is cheap.
+    pub(super) fn spend_by_caller(&self, realm: &Realm, caller: &Caller) -> Result<(), Error> {
+        let limit = realm.policy.rate_limits.by_caller;
+        match caller {
+            Caller::Anybody => Ok(()),
+            Caller::Operator => self.spend(Limit::ByCaller, limit, realm, "operator"),
+            Caller::Client(client) => self.spend(Limit::ByCaller, limit, realm, ("client", &client.client.id)),
+            Caller::Subject(subject) => self.spend(Limit::ByCaller, limit, realm, ("subject", subject)),
+        }
     }
 
     /// One more login or refresh from an address, where that is known.
-    pub(super) fn admit_address(&self, realm: &Realm, address: Option<Address>) -> Result<(), Error> {
-        address.map_or(Ok(()), |address| self.admit(Limit::ByIp, realm.policy.rate_limits.by_ip, realm, address))
+    pub(super) fn spend_by_address(&self, realm: &Realm, address: Option<Address>) -> Result<(), Error> {
+        address.map_or(Ok(()), |address| self.spend(Limit::ByIp, realm.policy.rate_limits.by_ip, realm, address))
     }
 
     /// How often each limit refused.
     pub fn rate_limited(&self) -> impl Iterator<Item = (Limit, u64)> {
-        let refused = Limit::ALL.into_iter().zip(&self.admission.refused);
+        let refused = Limit::ALL.into_iter().zip(&self.throttle.refused);
         refused.map(|(limit, refused)| (limit, refused.load(Ordering::Relaxed)))
     }
 
-    fn admit(&self, name: Limit, limit: Option<RateLimit>, realm: &Realm, who: impl Hash) -> Result<(), Error> {
+    fn spend(&self, name: Limit, limit: Option<RateLimit>, realm: &Realm, who: impl Hash) -> Result<(), Error> {
         let Some(limit) = limit else { return Ok(()) };
-        let admitted = self.admission.admit((name, limit), (realm.name(), who), self.now()).map_err(Refusal::from);
-        admitted.inspect_err(|refusal| self.admission.count(refusal)).map_err(Error::from)
+        let admitted = self.throttle.spend((name, limit), (realm.name(), who), self.now()).map_err(Refusal::from);
+        admitted.inspect_err(|refusal| self.throttle.count(refusal)).map_err(Error::from)
     }
 }
 
@@ -123,38 +131,40 @@ mod tests {
     #[test]
     fn each_caller_has_a_limit_of_its_own_and_threads_share_it() {
         let limit = (Limit::ByCaller, RateLimit::new(1_000, Duration::from_secs(1)).expect("a limit"));
-        let (admission, realm) = (Admission::default(), RealmName::parse("web").expect("a name"));
-        let admitted = || (0..500).filter(|_| admission.admit(limit, (&realm, "app"), at(0)).is_ok()).count();
+        let (throttle, realm) = (Throttle::default(), RealmName::parse("web").expect("a name"));
+        let admitted = || (0..500).filter(|_| throttle.spend(limit, (&realm, "app"), at(0)).is_ok()).count();
         let total: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(admitted)).collect();
             threads.into_iter().map(|thread| thread.join().expect("ends")).sum()
         });
         assert_eq!(total, 1_000);
-        let limited = admission.admit(limit, (&realm, "app"), at(0)).expect_err("used up");
+        let limited = throttle.spend(limit, (&realm, "app"), at(0)).expect_err("used up");
         assert_eq!(limited, RateLimited { limit: Limit::ByCaller, retry_after: Duration::from_millis(1) });
-        assert!(admission.admit(limit, (&realm, "app"), at(1)).is_ok());
-        assert!(admission.admit(limit, (&realm, "other"), at(0)).is_ok());
+        assert!(throttle.spend(limit, (&realm, "app"), at(1)).is_ok());
+        assert!(throttle.spend(limit, (&realm, "other"), at(0)).is_ok());
         let other = RealmName::parse("other").expect("a name");
-        assert!(admission.admit(limit, (&other, "app"), at(0)).is_ok(), "in another realm");
+        assert!(throttle.spend(limit, (&other, "app"), at(0)).is_ok(), "in another realm");
     }
 
     #[test]
     fn memory_is_bounded_however_many_come() {
         let limit = (Limit::ByIp, RateLimit::new(1, Duration::from_secs(60)).expect("a limit"));
-        let (admission, realm) = (Admission::default(), RealmName::parse("web").expect("a name"));
+        let (throttle, realm) = (Throttle::default(), RealmName::parse("web").expect("a name"));
         for who in 0..2 * REMEMBERED {
-            assert!(admission.admit(limit, (&realm, who), at(0)).is_ok());
+            assert!(throttle.spend(limit, (&realm, who), at(0)).is_ok());
         }
-        assert!(admission.used.len() <= REMEMBERED);
+        assert!(throttle.used.len() <= REMEMBERED);
     }
 
     #[test]
     fn an_address_is_what_one_user_has() {
-        let address = |text: &str| Address::parse(text).expect("an address");
+        let address = |text: &str| Address::of(text.parse().expect("an address"));
         assert_eq!(address("2001:db8:1:2:3::4"), address("2001:db8:1:2:ffff::"));
         assert_ne!(address("2001:db8:1:2::"), address("2001:db8:1:3::"));
         assert_ne!(address("192.0.2.1"), address("192.0.2.2"));
         assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
-        assert_eq!(Address::parse("the moon"), None);
+        let told = |ip_address: &str| Address::told(&Device { ip_address: ip_address.to_owned(), ..Device::default() });
+        assert_eq!(told("192.0.2.1"), Some(address("192.0.2.1")));
+        assert_eq!(told("the moon"), None);
     }
 }
