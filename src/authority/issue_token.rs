@@ -11,7 +11,7 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
-use super::authorization::Admission;
+use super::authorization::Permit;
 use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm};
 
@@ -42,7 +42,7 @@ pub struct IssueToken {
 
 impl IssueToken {
     /// Refuses what the caller is not registered for.
-    pub(super) fn check_registered(&self, by: &Admission) -> Result<(), Error> {
+    pub(super) fn check_registered(&self, by: &Permit) -> Result<(), Error> {
         let Some(client) = by.client() else { return Ok(()) };
         let default = std::slice::from_ref(&by.realm().policy.default_audience);
         let audience = if self.audience.is_empty() { default } else { &self.audience };
@@ -73,7 +73,7 @@ impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
     pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
-        self.spend_by_address(&realm, Address::told(&request.device))?;
+        self.throttle_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
         self.open(realm, kind, login).await
@@ -90,7 +90,7 @@ impl Authority {
     }
 
     /// The same for a caller, within the audiences and scopes that it is registered for.
-    pub async fn issue_token_for(&self, by: &Admission, request: IssueToken) -> Result<IssuedTokens, Error> {
+    pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
         request.check_registered(by)?;
         self.issue_token(by.realm().name().as_str(), request).await
     }

@@ -12,7 +12,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 
-use super::authorization::Admission;
+use super::authorization::Permit;
 use super::issue_token::{IssueToken, login};
 use super::ports::{Commit, Outcome, RecordKey, Version};
 use super::sending::send;
@@ -91,10 +91,10 @@ impl Default for Outbox {
 impl Authority {
     /// Makes a code and hands it over for delivery; until when it is good. Nothing is made that could
     /// not be handed over.
-    pub async fn request_code(&self, by: &Admission, request: RequestCode) -> Result<Timestamp, Error> {
+    pub async fn request_code(&self, by: &Permit, request: RequestCode) -> Result<Timestamp, Error> {
         let realm = by.realm();
         let policy = offered(realm)?;
-        self.spend_by_address(realm, Address::told(&request.device))?;
+        self.throttle_address(realm, Address::told(&request.device))?;
         let place = self.outbox.waiting.try_reserve().map_err(|_| Error::Overloaded)?;
         let id = realm.code_key.record(&request.recipient);
         let code = self.draw_code();
@@ -120,12 +120,12 @@ impl Authority {
 
     /// Uses a code up, then opens a session. What is wrong with the login is said before, and what fails
     /// after may be repeated by the same request id: the code stays used up by that request.
-    pub async fn verify_code(&self, by: &Admission, request: VerifyCode) -> Result<IssuedTokens, Error> {
+    pub async fn verify_code(&self, by: &Permit, request: VerifyCode) -> Result<IssuedTokens, Error> {
         let VerifyCode { recipient, code, login: asked } = request;
         asked.check_registered(by)?;
         let realm = by.realm().clone();
         let policy = offered(&realm)?;
-        self.spend_by_address(&realm, Address::told(&asked.device))?;
+        self.throttle_address(&realm, Address::told(&asked.device))?;
         let kind = asked.kind;
         let login = login(&realm, asked)?;
         login.check(&realm.policy)?;

@@ -176,3 +176,91 @@ fn request(
         .header("webhook-signature", secret.sign(&id, now.seconds(), &body))
         .body(Full::new(body.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::domain::ids::RealmName;
+    use crate::domain::one_time_code::{CodeDelivery, Recipient};
+
+    fn secret_file(text: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("secret"), text).expect("writes");
+        directory
+    }
+
+    /// The example that users of the specification test themselves with.
+    #[test]
+    fn a_signature_is_that_of_the_specification() {
+        let directory = secret_file("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
+        let secret = Secret::read(&directory.path().join("secret")).expect("a secret");
+        let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "{\"test\": 2432232314}");
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused_and_not_repeated() {
+        for text in ["", "hunter2", "whsec_aHVudGVyMg==", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] {
+            let directory = secret_file(text);
+            let error = Secret::read(&directory.path().join("secret")).err().expect(text).to_string();
+            assert!(error.contains("whsec_ and 24 to 64") && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_webhook_over_tls_is_trusted_by_its_certificate_alone() {
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        let certificate = certificate.self_signed(&key).expect("a certificate").der().clone();
+        let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let server = server.expect("versions").with_no_client_auth();
+        let server = server.with_single_cert(vec![certificate.clone()], private).expect("a server");
+        let listener = TcpListener::bind("localhost:0").await.expect("a port");
+        let url = format!("https://localhost:{}/codes", listener.local_addr().expect("an address").port());
+        let serve = async {
+            let acceptor = TlsAcceptor::from(Arc::new(server));
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let mut read = vec![0; 4096];
+                let length = stream.read(&mut read).await.expect("a request");
+                assert!(read[..length].starts_with(b"POST /codes HTTP/1.1\r\n"));
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("answers");
+            }
+        };
+        let directory = secret_file("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let file = directory.path().join("secret");
+        let now = Timestamp::from_seconds(1_800_000_000);
+        let message = CodeMessage {
+            id: [7; 16],
+            realm: RealmName::parse("web").expect("a name"),
+            delivery: CodeDelivery::Log,
+            recipient: Recipient::parse("+49170").expect("a recipient"),
+            code: "123456".to_owned().into(),
+            client: None,
+            made: now,
+            expires: now,
+        };
+        let ask = async {
+            let mut roots = RootCertStore::empty();
+            let trusting = Webhook::trusting(roots.clone()).expect("no roots");
+            let refused = trusting.post(&url, &file, &message, now).await;
+            assert!(matches!(refused, Err(Undelivered::Failed(_))), "{refused:?}");
+            roots.add(certificate).expect("a root");
+            Webhook::trusting(roots).expect("a root").post(&url, &file, &message, now).await.expect("taken");
+        };
+        tokio::select! {
+            () = serve => {}
+            () = ask => {}
+        }
+    }
+}

@@ -136,10 +136,6 @@ impl TestServer {
         }
     }
 
-    pub(crate) fn backend(&self) -> &Backend {
-        &self.backend
-    }
-
     pub(crate) fn pass(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).expect("a short time");
         self.clock.0.fetch_add(millis, Ordering::SeqCst);

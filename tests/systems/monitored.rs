@@ -97,12 +97,12 @@ async fn c4_sessions_are_listed_and_end_one_by_one_or_everywhere(server: &TestSe
         sessions.into_iter().map(|session| session.session_id).collect::<Vec<_>>()
     };
     let ids: Vec<_> = logins.iter().map(|login| login.session_id.clone()).collect();
-    assert_eq!(listed().await, ids);
+    assert_eq!(listed().await, [&ids[3], &ids[2], &ids[1], &ids[0]].map(Clone::clone), "the latest first");
 
     let (realm, session_id) = (server.realm(), ids[1].clone());
     let one = v1::RevokeSessionRequest { realm, session_id, ..Default::default() };
     server.sessions.clone().revoke_session(one).await.expect("revokes");
-    assert_eq!(listed().await, [ids[0].clone(), ids[2].clone(), ids[3].clone()]);
+    assert_eq!(listed().await, [&ids[3], &ids[2], &ids[0]].map(Clone::clone));
 
     let (realm, subject) = (server.realm(), "bob".to_owned());
     let others =

@@ -11,6 +11,8 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
 use token_authority::client::TokenSource;
+use token_authority::config::Config;
+use token_authority::domain::policy::RealmPolicy;
 use token_authority::proto::v1;
 use tonic::Code;
 
@@ -25,7 +27,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 rows! { "trusted-devices":
     b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks,
-    b2_sessions_are_listed_by_device,
+    b2_sessions_and_devices_are_listed_each_device_once,
+    b3_half_an_hour_without_activity_ends_a_session_and_its_access_token,
     b9_what_devices_do_at_once_happens_in_one_order,
     b10_nothing_at_rest_can_be_read,
     b11_a_logout_ends_everything_the_session_had,
@@ -35,12 +38,12 @@ rows! { "trusted-devices":
 
 async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server: &TestServer) {
     for (access, session) in [(15 * MINUTE, 7 * DAY), (60 * MINUTE, 30 * DAY)] {
-        let policy = |config: &mut token_authority::config::Config| {
-            let policy = config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices");
-            let policy = policy.expect("the realm");
+        let choice = |config: &mut Config| {
+            let policy = policy(config);
             (policy.access_lifetime, policy.session_lifetime, policy.idle_timeout) = (access, session, None);
+            (policy.devices.untrusted_access_lifetime, policy.devices.untrusted_session_lifetime) = (None, None);
         };
-        let chosen = start_with(&server.realm(), server.backend().store(), policy).await;
+        let chosen = start_with(&server.realm(), server.backend().store(), choice).await;
         let login = chosen.login("ann", "phone").await;
         let issued = claims::payload(&login.access_token)["iat"].as_i64().unwrap();
         let until =
@@ -52,11 +55,11 @@ async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server
     let directory = tempfile::tempdir().expect("a directory");
     let text = std::fs::read_to_string(realm_file("trusted-devices")).expect("the realm file");
     for (line, instead, says) in [
-        ("access_lifetime = \"15m\"", "access_lifetime = \"25h\"", "from 1s to 1day"),
-        ("access_lifetime = \"15m\"", "access_lifetime = \"0s\"", "from 1s to 1day"),
-        ("access_lifetime = \"15m\"", "access_lifetime = \"soon\"", "from 1s to 1day"),
-        ("session_lifetime = \"7d\"", "session_lifetime = \"366d\"", "from 1s to "),
-        ("session_lifetime = \"7d\"", "session_lifetime = \"10m\"", "must not be shorter than access_lifetime = 15m"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"25h\"", "from 1s to 1day"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"0s\"", "from 1s to 1day"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"soon\"", "from 1s to 1day"),
+        ("session_lifetime = \"30d\"", "session_lifetime = \"366d\"", "from 1s to "),
+        ("session_lifetime = \"30d\"", "session_lifetime = \"10m\"", "must not be shorter than access_lifetime = 1h"),
     ] {
         assert!(text.contains(line));
         let file = directory.path().join("realm.toml");
@@ -68,6 +71,11 @@ async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server
     }
 }
 
+/// The realm's policy, to be changed as an operator would in its file.
+fn policy(config: &mut Config) -> &mut RealmPolicy {
+    config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices").expect("the realm")
+}
+
 /// What `serve` says to a file with which it does not start.
 fn refused_start(file: &Path, directory: &Path) -> String {
     let mut serve = Command::new(env!("CARGO_BIN_EXE_token-authority"));
@@ -77,18 +85,68 @@ fn refused_start(file: &Path, directory: &Path) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-async fn b2_sessions_are_listed_by_device(server: &TestServer) {
-    let devices = ["phone-1", "phone-2", "laptop"];
-    for device in devices {
-        server.login("ann", device).await;
+async fn b2_sessions_and_devices_are_listed_each_device_once(server: &TestServer) {
+    let on = async |device_id: &str, platform: &str| {
+        let device = v1::Device { device_id: device_id.into(), platform: platform.into(), ..v1::Device::default() };
+        let request = v1::IssueTokenRequest { subject: "ann".into(), device: Some(device), ..Default::default() };
+        server.pass(MINUTE);
+        server.issue(request).await.expect("issues")
+    };
+    let devices = [("phone-1", "ios"), ("phone-2", "ios"), ("laptop", "linux")];
+    for (id, platform) in devices {
+        on(id, platform).await;
     }
     let listed = server.sessions_of("ann").await;
     let known: Vec<_> = listed.iter().map(|session| session.device.as_ref().unwrap().device_id.as_str()).collect();
-    assert_eq!(known, devices);
+    assert_eq!(known, ["laptop", "phone-2", "phone-1"], "the latest first");
     // The same device again is the same device: its new session takes the place of its old one.
-    let again = server.login("ann", "laptop").await;
+    let again = on("phone-1", "ios").await;
     let listed = server.sessions_of("ann").await;
-    assert_eq!((listed.len(), &listed[2].session_id), (3, &again.session_id));
+    assert_eq!((listed.len(), &listed[0].session_id), (3, &again.session_id));
+
+    let request = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+    let known = server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices;
+    let told: Vec<_> = known
+        .iter()
+        .map(|known| {
+            let device = known.device.as_ref().unwrap();
+            (device.device_id.as_str(), device.platform.as_str(), known.session_count, known.trusted)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("phone-1", "ios", 1, false), ("laptop", "linux", 1, false), ("phone-2", "ios", 1, false)],
+        "the latest used first"
+    );
+}
+
+async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(server: &TestServer) {
+    // On a trusted device, where an access token would live for an hour.
+    for subject in ["ann", "ben"] {
+        server.login(subject, "phone").await;
+        trust(server, subject, "phone").await;
+    }
+    let [active, inactive] = [server.login("ann", "phone").await, server.login("ben", "phone").await];
+    server.pass(29 * MINUTE);
+    assert!(server.introspect(&inactive.refresh_token).await.active);
+    let active = server.refresh(&active.refresh_token).await.expect("29 minutes are not too long");
+    server.pass(2 * MINUTE);
+    assert!(!server.introspect(&inactive.access_token).await.active, "no access token outlives its session");
+    assert_eq!(refusal(&server.refresh(&inactive.refresh_token).await.expect_err("31 minutes")).1, "SESSION_IDLE");
+    assert_eq!(server.sessions_of("ben").await, []);
+    assert!(server.introspect(&active.access_token).await.active);
+}
+
+async fn trust(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::TrustDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().trust_device(request).await.expect("trusts");
+}
+
+async fn forget(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::ForgetDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().forget_device(request).await.expect("forgets");
 }
 
 async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
@@ -102,7 +160,7 @@ async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
             }
             server.revoke(&login.access_token).await
         };
-        let (answers, _) = tokio::join!(refreshes, revoke);
+        let (answers, _, ()) = tokio::join!(refreshes, revoke, trust(server, "ann", "phone"));
         let mut answered = Vec::new();
         for answer in answers {
             match answer {
@@ -119,6 +177,10 @@ async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
             assert_eq!(refusal(&server.refresh(&pair.refresh_token).await.expect_err("over")).1, "SESSION_ENDED");
         }
         assert_eq!(server.sessions_of("ann").await, []);
+        let known = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+        let known = server.sessions.clone().list_devices(known).await.expect("lists").into_inner().devices;
+        assert_eq!((known.len(), known[0].trusted), (1, true), "no answer was lost to another");
+        forget(server, "ann", "phone").await;
     }
     let login = server.login("ann", "phone").await;
     let answers = join_all((0..8).map(|_| server.refresh(&login.refresh_token))).await;
@@ -187,9 +249,9 @@ async fn b12_sessions_are_created_refreshed_revoked_and_listed_over_grpc(server:
     };
     server.refresh(&phone.refresh_token).await.expect("refreshes");
     let session = |tokens: &v1::TokenPair, generation| (tokens.session_id.clone(), generation);
-    assert_eq!(listed().await, [session(&phone, 1), session(&tablet, 0), session(&laptop, 0)]);
+    assert_eq!(listed().await, [session(&laptop, 0), session(&tablet, 0), session(&phone, 1)]);
     revoke_session(server, &tablet.session_id).await;
-    assert_eq!(listed().await, [session(&phone, 1), session(&laptop, 0)]);
+    assert_eq!(listed().await, [session(&laptop, 0), session(&phone, 1)]);
     let all = v1::RevokeAllSessionsRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
     let answer = server.sessions.clone().revoke_all_sessions(all).await.expect("revokes").into_inner();
     assert_eq!((answer.revoked_count, listed().await), (2, vec![]));

@@ -349,7 +349,7 @@ async fn a11_sessions_on_several_devices_are_independent(server: &TestServer) {
     assert!(server.introspect(&refreshed.access_token).await.active);
     server.refresh(&sessions[2].refresh_token).await.expect("lives on");
     let listed: Vec<_> = server.sessions_of("dan").await.into_iter().map(|session| session.session_id).collect();
-    assert_eq!(listed, [sessions[0].session_id.clone(), sessions[2].session_id.clone()]);
+    assert_eq!(listed, [sessions[2].session_id.clone(), sessions[0].session_id.clone()]);
 }
 
 async fn a12_one_call_ends_all_sessions_of_a_subject(server: &TestServer) {

@@ -37,6 +37,7 @@ impl Backend {
         self.own.as_ref().expect("a Redis of its own")
     }
 
+    #[allow(dead_code, reason = "for servers beside the one that it is made for")]
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

@@ -56,7 +56,9 @@ async fn whoever_revokes_hears_from_the_subscribers_of_all_servers() {
     // One that hangs on another server, and never says what it has applied.
     let (says, stream) = mpsc::channel(1);
     let subscribe = v1::RevocationSubscription { client_name: "reports".to_owned(), ..Default::default() };
-    says.send(v1::FollowRevocationsRequest { step: Some(Step::Subscribe(subscribe)) }).await.expect("room");
+    says.send(v1::FollowRevocationsRequest { step: Some(Step::Subscribe(subscribe)), ..Default::default() })
+        .await
+        .expect("room");
     let silent = servers[1].tokens.clone().follow_revocations(ReceiverStream::new(stream)).await.expect("a stream");
     counted(&first, 4).await;
     let pair = first.login("ann", "laptop").await;
