@@ -70,7 +70,7 @@ fn verifier() -> (SigningKey, Verifier) {
     let key = SigningKey::from_pkcs8(Algorithm::EdDsa, &[&HEAD[..], &[7; 32]].concat()).expect("a key");
     let (keys, issuers, index) = (KeySet::default(), Issuers::default(), RevocationIndex::new(1));
     keys.install(key.verify_key(REALM_NAME.clone()).expect("a public part")).expect("the first");
-    issuers.set(REALM_NAME.clone(), ["https://issuer.example".to_owned()]);
+    issuers.set(REALM_NAME.clone(), ["https://issuer.example".to_owned()], Arc::default());
     index.apply(&LogUpdate::Snapshot { head: Position { partition: 0, number: 1, tag: 0 }, entries: Vec::new() });
     (key, Verifier::new(Arc::new(keys), Arc::new(issuers), Arc::new(index), 1 << 20))
 }

@@ -20,6 +20,7 @@ mod environment;
 mod kubernetes;
 mod layers;
 mod listeners;
+mod messages;
 mod otp;
 mod problem;
 mod rate_limits;
