@@ -14,7 +14,7 @@ use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
-use super::gate::Gate;
+use super::gate::{Addressed as _, Gate};
 use super::receipts::Wait;
 use super::session_messages::{known_device, session};
 use super::status::{status, unimplemented};
@@ -143,7 +143,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
-        self.gate.admit(request).await?;
+        self.gate.admit_as(&request, &request.get_ref().asked()).await?;
         Err(unimplemented("WatchSessions"))
     }
 
