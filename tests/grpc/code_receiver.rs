@@ -24,6 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A message that was signed as it must be.
 #[derive(Debug)]
+#[allow(dead_code, reason = "a vocabulary for tests, which need not use every word at a time")]
 pub(crate) struct Received {
     pub(crate) id: String,
     /// In seconds since 1970.

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 use tower::ServiceBuilder;
 
 use crate::boot::{apart, measured};
@@ -30,6 +31,7 @@ rows! { "single-use-refresh":
     d3_a_used_refresh_token_is_refused_and_ends_its_family,
     d4_each_failure_has_a_documented_reason,
     d5_each_attempt_is_in_the_audit_log_and_garbage_is_counted,
+    d6_refreshes_are_limited_and_a_refusal_says_when_to_come_again,
     d7_the_client_refreshes_five_minutes_ahead_queues_callers_and_retries_once,
     d8_the_client_is_told_that_the_session_is_over,
     d9_expired_sessions_leave_nothing_behind,
@@ -203,6 +205,19 @@ async fn generation(server: &TestServer, login: &v1::TokenPair) -> i64 {
     let request = v1::GetSessionRequest { realm: server.realm(), session_id: login.session_id.clone() };
     let answer = server.sessions.clone().get_session(request).await.expect("answers").into_inner();
     answer.session.expect("a session").generation
+}
+
+async fn d6_refreshes_are_limited_and_a_refusal_says_when_to_come_again(server: &TestServer) {
+    let mut tokens = server.login("ann", "phone").await;
+    for _ in 0..30 {
+        tokens = server.refresh(&tokens.refresh_token).await.expect("as often as the realm allows");
+    }
+    let refused = server.refresh(&tokens.refresh_token).await.expect_err("once more");
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
+    let delay = refused.get_details_retry_info().expect("a RetryInfo").retry_delay.expect("a delay");
+    assert_eq!(delay, Duration::from_secs(2));
+    server.pass(delay);
+    server.refresh(&tokens.refresh_token).await.expect("the session goes on");
 }
 
 async fn d7_the_client_refreshes_five_minutes_ahead_queues_callers_and_retries_once(server: &TestServer) {
