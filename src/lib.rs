@@ -17,6 +17,7 @@
 //! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
 //! listener     accepts connections for both edges: limits, TLS, who calls      -> config, domain
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
+//! delivery     sends one-time codes to where their recipients read them        -> authority, domain, clock
 //! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
 //! clock tasks  the time; background work; server and client are given both    -> domain
 //! config cli   what the process is told; the command line                      -> domain, verify, proto
@@ -111,6 +112,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod delivery;
 pub mod domain;
 #[cfg(all(feature = "server", any(test, fuzzing)))]
 #[doc(hidden)]

@@ -20,6 +20,7 @@ use crate::config::{AnonymousCalls, Config};
 use crate::health::Readiness;
 use crate::listener::Listener;
 use crate::proto::v1::key_service_server::KeyServiceServer;
+use crate::proto::v1::otp_service_server::OtpServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
@@ -64,6 +65,7 @@ pub(super) fn grpc(
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(gate.clone())))
+        .add_service(OtpServiceServer::new(grpc::Codes::new(gate.clone())))
         .add_service(
             SessionServiceServer::new(grpc::Sessions::new(gate.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),

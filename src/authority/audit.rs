@@ -30,6 +30,11 @@ pub(super) fn refused(realm: &RealmName, refusal: &Refusal) {
     info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
 }
 
+/// Logs what became of a one-time code. Whose it is stays unsaid.
+pub(super) fn code(realm: &RealmName, event: &'static str) {
+    info!(target: "audit", realm = realm.as_str(), event);
+}
+
 /// Logs an exchange, which no record keeps.
 pub(super) fn exchanged(realm: &RealmName, client: &ClientId, session: Option<Sid>) {
     let session = session.map(|sid| hex(sid.session)).unwrap_or_default();

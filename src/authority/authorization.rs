@@ -65,6 +65,9 @@ const TABLE: &[Row] = &[
     Row { call: "/token_authority.v1.SessionService/UpdateSessionClaims", admits: Roles(&[Issuer, SessionAdmin]) },
     Row { call: "/token_authority.v1.SessionService/EraseSubject",        admits: Roles(&[SessionAdmin]) },
 
+    Row { call: "/token_authority.v1.OtpService/RequestCode",             admits: Roles(&[Issuer]) },
+    Row { call: "/token_authority.v1.OtpService/VerifyCode",              admits: Roles(&[Issuer]) },
+
     Row { call: "/token_authority.v1.KeyService/ListKeys",                admits: Roles(&[KeyAdmin, Auditor]) },
     Row { call: "/token_authority.v1.KeyService/PrepareKey",              admits: Roles(&[KeyAdmin]) },
     Row { call: "/token_authority.v1.KeyService/ActivateKey",             admits: Roles(&[KeyAdmin]) },
@@ -158,9 +161,7 @@ impl Authority {
             Anybody | Carried => return Ok(Permit { caller: Caller::Anybody, realm }),
             AnyClient | Roles(_) => self.caller(&realm, shown).await?,
         };
-        if let Caller::Client(registered) = &caller {
-            self.throttle_caller(&realm, registered.client.id.as_str())?;
-        }
+        self.throttle_caller(&realm, &caller)?;
         if row.admits.lets(&caller, &realm, asked) {
             return Ok(Permit { caller, realm });
         }

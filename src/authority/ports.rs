@@ -33,6 +33,8 @@ pub enum RecordKind {
     Subject = 2,
     /// A client's assertion that was used: it is there, and says nothing else.
     ClientAssertion = 3,
+    /// The one-time codes of a recipient.
+    Code = 4,
 }
 
 /// Where a record stands.
@@ -62,6 +64,11 @@ impl RecordKey {
         Self { kind: RecordKind::ClientAssertion, realm: Some(realm), id }
     }
 
+    /// The record of a recipient's one-time codes.
+    pub fn code(realm: RealmName, recipient: [u8; 16]) -> Self {
+        Self { kind: RecordKind::Code, realm: Some(realm), id: recipient }
+    }
+
     /// What the record is about.
     pub fn kind(&self) -> RecordKind {
         self.kind
@@ -83,7 +90,7 @@ impl RecordKey {
         let subject = match self.kind {
             RecordKind::Vault | RecordKind::Realm => None,
             RecordKind::Subject => Some(SubjectKey(self.id)),
-            RecordKind::ClientAssertion => return None,
+            RecordKind::ClientAssertion | RecordKind::Code => return None,
         };
         Some(Owner { realm: self.realm.clone()?, subject })
     }
@@ -117,6 +124,7 @@ impl RecordKey {
             1 => Self::realm(realm?),
             2 => Self::subject(realm?, SubjectKey(*id)),
             3 => Self::client_assertion(realm?, *id),
+            4 => Self::code(realm?, *id),
             _ => return None,
         };
         (key.to_bytes() == bytes).then_some(key)

@@ -195,7 +195,8 @@ impl TokenService for Tokens {
     }
 }
 
-fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
+/// The login that a message asks for.
+pub(super) fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
     let request_id =
         (!request.request_id.is_empty()).then(|| request_id(&request.request_id, &request.encode_to_vec()));
     Ok(IssueToken {

@@ -96,7 +96,7 @@ fn associated(head: &[u8], key: &[u8], version: Version) -> Aad<Vec<u8>> {
 fn refuse_vault(key: &RecordKey) -> Result<(), StoreError> {
     match key.kind() {
         RecordKind::Vault => Err(StoreError::Unavailable("the vault is the store's own".into())),
-        RecordKind::Realm | RecordKind::Subject | RecordKind::ClientAssertion => Ok(()),
+        RecordKind::Realm | RecordKind::Subject | RecordKind::ClientAssertion | RecordKind::Code => Ok(()),
     }
 }
 

@@ -133,7 +133,9 @@ async fn kinds_and_realms_are_key_spaces_of_their_own(bench: &Bench) {
         RecordKey::subject(here.clone(), zero),
         RecordKey::subject(there.clone(), zero),
         RecordKey::client_assertion(here.clone(), zero.0),
-        RecordKey::client_assertion(there, zero.0),
+        RecordKey::client_assertion(there.clone(), zero.0),
+        RecordKey::code(here.clone(), zero.0),
+        RecordKey::code(there, zero.0),
         RecordKey::subject(here, SubjectKey([1; 16])),
     ];
     for key in &keys {

@@ -9,6 +9,7 @@
 //! |--------------------|-----------------------------------------------------------|---------------------|
 //! | `P:{p}:s:REALM:ID` | a subject's record: version (16) ‖ expiry (8) ‖ sealed     | its expiry + 60 s   |
 //! | `P:{p}:a:REALM:ID` | a client assertion that was used, as a subject's record       | its expiry + 60 s   |
+//! | `P:{p}:c:REALM:ID` | a recipient's one-time codes, as a subject's record         | its expiry + 60 s   |
 //! | `P:{p}:log`        | sorted set of revocation entries, by when they may go      | the last of them    |
 //! | `P:{p}:head`       | number and tag of the last entry                           | none: no subject    |
 //! | `P:{0}:r:REALM`    | a realm's record, as a subject's                           | none: no subject    |
@@ -60,6 +61,10 @@ impl Keys {
                 let id = URL_SAFE_NO_PAD.encode(key.id());
                 self.of(partition(key), &format!("a:{realm}:{id}"))
             }
+            RecordKind::Code => {
+                let id = URL_SAFE_NO_PAD.encode(key.id());
+                self.of(partition(key), &format!("c:{realm}:{id}"))
+            }
         }
     }
 
@@ -94,14 +99,14 @@ impl Keys {
         let key = match rest.split_once(':') {
             None => RecordKey::VAULT,
             Some(("r", realm)) => RecordKey::realm(RealmName::parse(realm).ok()?),
-            Some((kind @ ("s" | "a"), owned)) => {
+            Some((kind @ ("s" | "a" | "c"), owned)) => {
                 let (realm, id) = owned.split_once(':')?;
                 let realm = RealmName::parse(realm).ok()?;
                 let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
-                if kind == "s" {
-                    RecordKey::subject(realm, SubjectKey(id))
-                } else {
-                    RecordKey::client_assertion(realm, id)
+                match kind {
+                    "s" => RecordKey::subject(realm, SubjectKey(id)),
+                    "a" => RecordKey::client_assertion(realm, id),
+                    _ => RecordKey::code(realm, id),
                 }
             }
             Some(_) => return None,
@@ -118,7 +123,7 @@ impl Keys {
 pub(super) fn partition(key: &RecordKey) -> u16 {
     match key.kind() {
         RecordKind::Vault | RecordKind::Realm => 0,
-        RecordKind::Subject | RecordKind::ClientAssertion => u16::from(key.id()[0]),
+        RecordKind::Subject | RecordKind::ClientAssertion | RecordKind::Code => u16::from(key.id()[0]),
     }
 }
 
