@@ -21,7 +21,7 @@ use token_authority::store::key_encryption_key::KeyEncryptionKey;
 use token_authority::store::redis::{RedisStore, Safety, Topology};
 use token_authority::store::sealing::SealedStore;
 use token_authority::system::{SystemClock, SystemEntropy};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -207,6 +207,10 @@ impl Store for Still {
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
         Err(StoreError::Unavailable("it keeps no log".into()))
+    }
+
+    async fn watch(&self, _: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        Err(StoreError::Unavailable("nothing changes".into()))
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -38,6 +38,7 @@ pub(super) fn grpc(
     calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
+    let streams = grpc::OpenStreams::new(stopped.clone());
     let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
@@ -46,12 +47,12 @@ pub(super) fn grpc(
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(authority.clone(), grpc::OpenStreams::new(stopped.clone())))
+            TokenServiceServer::new(grpc::Tokens::new(authority.clone(), streams.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
+            SessionServiceServer::new(grpc::Sessions::new(authority.clone(), streams))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)));

@@ -44,6 +44,7 @@ mod sending;
 pub mod sessions;
 mod subjects;
 mod touches;
+pub mod watch_sessions;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;

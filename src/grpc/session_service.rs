@@ -1,9 +1,8 @@
 //! `token_authority.v1.SessionService`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio_stream::Stream;
+use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::authority::page::Page;
@@ -14,8 +13,9 @@ use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
-use super::session_messages::{known_device, session};
-use super::status::{status, unimplemented};
+use super::open_streams::{Answers, OpenStreams};
+use super::session_messages::{known_device, session, watched};
+use super::status::status;
 use super::{checked, session_messages, wire};
 
 /// Sessions or devices a page unless the caller asks for another number.
@@ -23,12 +23,15 @@ const DEFAULT_PAGE: usize = 100;
 
 /// Serves `SessionService`.
 #[derive(Debug, Clone)]
-pub struct Sessions(Arc<Authority>);
+pub struct Sessions {
+    authority: Arc<Authority>,
+    streams: OpenStreams,
+}
 
 impl Sessions {
     /// For an authority.
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self(authority)
+    pub fn new(authority: Arc<Authority>, streams: OpenStreams) -> Self {
+        Self { authority, streams }
     }
 }
 
@@ -44,7 +47,7 @@ impl SessionService for Sessions {
             "" => None,
             token => Some(Sid::parse(token).map_err(|_| not_a_page_token())?),
         };
-        let listed = self.0.list_sessions(&request.realm, subject).await.map_err(status)?;
+        let listed = self.authority.list_sessions(&request.realm, subject).await.map_err(status)?;
         let is_last = |live: &LiveSession| after.is_some_and(|after| after.session == live.session.id);
         let page = Page::after(&listed.sessions, is_last, page_size(request.page_size));
         let next = page.next.map(|last| listed.place.sid(last.session.id).to_string());
@@ -60,7 +63,7 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
         let request = checked(request)?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
-        let revision = self.0.revoke_session(&request.realm, session).await.map_err(status)?;
+        let revision = self.authority.revoke_session(&request.realm, session).await.map_err(status)?;
         Ok(Response::new(v1::RevokeSessionResponse { revision: revision.to_string() }))
     }
 
@@ -76,7 +79,8 @@ impl SessionService for Sessions {
                 Some(Sid::parse(text).map_err(|invalid| status(Error::invalid("except_session_id", invalid.problem)))?)
             }
         };
-        let (count, revision) = self.0.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
+        let (count, revision) =
+            self.authority.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
         Ok(Response::new(v1::RevokeAllSessionsResponse {
             revoked_count: session_messages::count(count),
             revision: revision.to_string(),
@@ -89,7 +93,7 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
         let request = checked(request)?;
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
-        let (subject, live) = self.0.session(&request.realm, sid).await.map_err(status)?;
+        let (subject, live) = self.authority.session(&request.realm, sid).await.map_err(status)?;
         Ok(Response::new(v1::GetSessionResponse { session: Some(session(&live, sid.into(), &subject)) }))
     }
 
@@ -101,9 +105,9 @@ impl SessionService for Sessions {
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let claims = wire::members(request.claims).map_err(status)?;
         let access_tokens = if request.end_access_tokens { AccessTokens::End } else { AccessTokens::Keep };
-        let updated = self.0.update_session_claims(&request.realm, sid, claims, access_tokens).await;
+        let updated = self.authority.update_session_claims(&request.realm, sid, claims, access_tokens).await;
         let revision = updated.map_err(status)?.to_string();
-        let (subject, live) = self.0.session(&request.realm, sid).await.map_err(status)?;
+        let (subject, live) = self.authority.session(&request.realm, sid).await.map_err(status)?;
         let session = Some(session(&live, sid.into(), &subject));
         Ok(Response::new(v1::UpdateSessionClaimsResponse { session, revision }))
     }
@@ -114,20 +118,24 @@ impl SessionService for Sessions {
     ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
         let request = checked(request)?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
-        let (count, revision) = self.0.erase_subject(&request.realm, &subject).await.map_err(status)?;
+        let (count, revision) = self.authority.erase_subject(&request.realm, &subject).await.map_err(status)?;
         Ok(Response::new(v1::EraseSubjectResponse {
             revoked_count: session_messages::count(count),
             revision: revision.to_string(),
         }))
     }
 
-    type WatchSessionsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionsResponse, Status>> + Send>>;
+    type WatchSessionsStream = Answers<v1::WatchSessionsResponse>;
 
     async fn watch_sessions(
         &self,
-        _: Request<v1::WatchSessionsRequest>,
+        request: Request<v1::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
-        Err(unimplemented("WatchSessions"))
+        let request = checked(request)?;
+        let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
+        let (place, messages) = self.authority.watch_sessions(&request.realm, &subject).await.map_err(status)?;
+        let answers = messages.map(move |message| Ok(watched(message.map_err(status)?, place, &subject)));
+        Ok(Response::new(self.streams.open(answers)?))
     }
 
     async fn list_devices(
@@ -140,7 +148,7 @@ impl SessionService for Sessions {
             "" => None,
             token => Some(DeviceId::parse(token).map_err(|_| not_a_page_token())?),
         };
-        let devices = self.0.list_devices(&request.realm, &subject).await.map_err(status)?;
+        let devices = self.authority.list_devices(&request.realm, &subject).await.map_err(status)?;
         let is_last = |live: &LiveDevice| after.as_ref().is_some_and(|after| live.device.is(after));
         let page = Page::after(&devices, is_last, page_size(request.page_size));
         let next = page.next.and_then(|last| last.device.device.id.as_ref());
@@ -157,7 +165,7 @@ impl SessionService for Sessions {
         let request = checked(request)?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let id = DeviceId::parse(&request.device_id).map_err(Error::from).map_err(status)?;
-        let device = self.0.trust_device(&request.realm, &subject, id).await.map_err(status)?;
+        let device = self.authority.trust_device(&request.realm, &subject, id).await.map_err(status)?;
         Ok(Response::new(v1::TrustDeviceResponse { device: Some(known_device(&device)) }))
     }
 
@@ -168,7 +176,7 @@ impl SessionService for Sessions {
         let request = checked(request)?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let id = DeviceId::parse(&request.device_id).map_err(Error::from).map_err(status)?;
-        let (count, revision) = self.0.forget_device(&request.realm, &subject, id).await.map_err(status)?;
+        let (count, revision) = self.authority.forget_device(&request.realm, &subject, id).await.map_err(status)?;
         Ok(Response::new(v1::ForgetDeviceResponse {
             revoked_count: session_messages::count(count),
             revision: revision.to_string(),

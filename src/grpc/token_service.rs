@@ -148,7 +148,7 @@ impl TokenService for Tokens {
         let sets = self.authority.watch_json_web_key_set(&request.realm).map_err(status)?;
         let answers = WatchStream::new(sets).map(|set| {
             let keys = set.keys.iter().map(wire::json_web_key).collect();
-            v1::WatchJwksResponse { jwks_json: set.json.clone(), keys }
+            Ok(v1::WatchJwksResponse { jwks_json: set.json.clone(), keys })
         });
         Ok(Response::new(self.streams.open(answers)?))
     }
@@ -162,7 +162,7 @@ impl TokenService for Tokens {
         let request = checked(request)?;
         let after = wire::revision("after_revision", &request.after_revision).map_err(status)?;
         let feed = self.authority.watch_revocations(&request.realm, &after).map_err(status)?;
-        Ok(Response::new(self.streams.open(revocation_feed::messages(feed))?))
+        Ok(Response::new(self.streams.open(revocation_feed::messages(feed).map(Ok))?))
     }
 }
 

@@ -10,3 +10,4 @@ pub mod redis;
 pub mod scan;
 pub mod sealing;
 pub mod vault;
+mod watched;

@@ -24,3 +24,4 @@ mod test_server;
 mod tls;
 mod token_service;
 mod traces;
+mod watch_sessions;
