@@ -15,7 +15,7 @@
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
-//! listener     accepts connections for both edges: limits, TLS, who calls      -> config
+//! listener     accepts connections for both edges: limits, TLS, who calls      -> config, domain
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
 //! clock tasks  the time; background work; server and client are given both    -> domain
@@ -58,6 +58,14 @@
 //! and commits; whoever loses that race follows. Dates lie a publish-ahead in the future, so servers
 //! and verifiers know a key before it signs. The key set is published from memory.
 //!
+//! # Who may call
+//!
+//! A caller is a registered client of a realm, and proves it by a secret, an assertion, a certificate or a
+//! service account; a bearer of an access token is its subject, and nobody else. What each may do stands
+//! in one table, [`authority::authorization`], with a row for each method and each endpoint; without a row
+//! for all of them no server starts. The gRPC edge hands out a message only through its gate, which asks
+//! that table; the HTTP edge lends nobody an identity, so a request is what it itself carries.
+//!
 //! # Invariants
 //!
 //! - After a revocation is answered, no token that it ends is active here.
@@ -70,6 +78,8 @@
 //! - Of an algorithm exactly one key is active; it was published before, and is until its last token
 //!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - Which registered claims a token has is its realm's word, never its own; what a realm leaves out is the
+//!   same for all of its tokens.
 //! - What a token is exchanged for is never more than it, and falls with its session and
 //!   with the session's client.
 //! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.

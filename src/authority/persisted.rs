@@ -9,9 +9,11 @@ use crate::domain::subject::{EndedSession, NamedRequest, RequestId, SubjectRecor
 use crate::domain::time::Timestamp;
 
 use device::{KnownDeviceV2, decode_known, encode_known};
+use rates::{RatesV2, decode_rates, encode_rates};
 use session::{SessionV2, decode_session, encode_session};
 
 mod device;
+mod rates;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,8 @@ struct RecordV2 {
     ended_below: u32,
     #[prost(message, repeated, tag = "10")]
     devices: Vec<KnownDeviceV2>,
+    #[prost(message, optional, tag = "20")]
+    rates: Option<RatesV2>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -101,6 +105,7 @@ pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
         devices: record.devices.iter().map(|device| encode_known(device, record.changed)).collect(),
         ended: record.ended.iter().map(encode_ended).collect(),
         requests: record.requests.iter().map(encode_request).collect(),
+        rates: encode_rates(record.rates, record.changed),
     }
     .encode_to_vec()
 }
@@ -126,6 +131,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
         devices,
         ended: record.ended.iter().map(decode_ended).collect::<Result<_, _>>()?,
         requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
+        rates: decode_rates(record.rates.unwrap_or_default(), changed),
     })
 }
 

@@ -4,9 +4,12 @@ use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
-use crate::domain::session::Device;
+use crate::domain::session::{Device, Session};
 use crate::domain::token::Confirmation;
+use crate::domain::transition::Decision;
 
+use super::admission::Address;
+use super::authorization::Admission;
 use super::{Authority, Error, IssuedTokens, audit};
 
 /// What a caller presents and asks for.
@@ -29,7 +32,22 @@ pub struct RefreshToken {
 impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
     pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
+        self.refresh_within(realm, None, request).await
+    }
+
+    /// The same for a caller, within the audiences and scopes that it is registered for.
+    pub async fn refresh_token_by(&self, by: &Admission, request: RefreshToken) -> Result<IssuedTokens, Error> {
+        self.refresh_within(by.realm().name().as_str(), by.client().cloned(), request).await
+    }
+
+    async fn refresh_within(
+        &self,
+        realm: &str,
+        bound: Option<Client>,
+        request: RefreshToken,
+    ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        self.admit_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key
@@ -51,7 +69,17 @@ impl Authority {
             device: request.device,
             arrived,
         };
-        self.grant(realm, place, move |record, context| refresh(record, &request, context)).await
+        self.grant(realm, place, move |record, context| {
+            let session = record.and_then(|record| record.session(request.token.session.session));
+            match (&bound, session) {
+                (Some(client), Some(session)) => match check_bound(client, session, &request) {
+                    Ok(()) => refresh(record, &request, context),
+                    Err(refusal) => Decision::refuse(refusal),
+                },
+                _ => refresh(record, &request, context),
+            }
+        })
+        .await
     }
 
     /// The same for a client, if it is registered for the grant.
@@ -64,4 +92,11 @@ impl Authority {
         client.check_grant(GrantType::RefreshToken)?;
         self.refresh_token(realm, RefreshToken { client: Some(client.id.clone()), ..request }).await
     }
+}
+
+/// What the next access token will be for must be the client's to give.
+fn check_bound(client: &Client, session: &Session, request: &Refresh) -> Result<(), Refusal> {
+    let audience = if request.audience.is_empty() { &session.audience } else { &request.audience };
+    let scope = if request.scope.is_empty() { &session.scope } else { &request.scope };
+    client.check_asked(audience, scope)
 }

@@ -15,6 +15,7 @@ mod identity;
 mod jwks_http;
 mod keys;
 mod protect;
+mod receipts;
 mod refresh;
 mod rejection;
 mod replay;

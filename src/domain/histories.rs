@@ -450,8 +450,8 @@ proptest! {
 
 #[test]
 fn a_session_in_use_is_written_once_a_minute() {
-    let mut world = World::new(policy(10, AtLimit::Refuse));
-    world.login(0, false);
+    let mut world = World::new(policy(10, AtLimit::Refuse, OnChange::Note));
+    world.login(0, 0, false);
     let id = world.tokens[0].session.session;
     for (seconds, touched) in [(0, false), (59, false), (1, true), (0, false), (59, false), (1, true)] {
         world.now = world.now + Duration::from_secs(seconds);

@@ -80,6 +80,12 @@ name!(
     "must be 1 to 128 bytes without control characters"
 );
 name!(
+    /// Who follows the revocations, as it calls itself: for operators to read.
+    SubscriberName, "client_name", 128,
+    |c| matches!(c, '\x20'..='\x7e'),
+    "must be 1 to 128 printable ASCII characters"
+);
+name!(
     /// A cookie (RFC 6265, section 4.1.1).
     CookieName, "cookie", 64,
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',

@@ -5,6 +5,7 @@ use super::device::Trust;
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::subject::{MAX_REQUESTS, NamedRequest, RequestId, SubjectRecord};
@@ -39,7 +40,7 @@ pub struct Login {
 /// logins can't exceed it (Keycloak #14689).
 pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = check(login, policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -49,6 +50,12 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     record.advance(now, context.cut_off, &mut facts);
     if let Some(answer) = repeated(&record, login, context) {
         return answer;
+    }
+    if let Some(limit) = policy.rate_limits.issue_by_subject {
+        match limit.take_of(Limit::IssueBySubject, record.rates.logins, now) {
+            Ok(used) => record.rates.logins = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
     }
     let trust = match record.use_device(login.device.id.as_ref(), Some(&login.device), policy, &mut facts) {
         Ok(trust) => trust,
@@ -71,6 +78,12 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     }
     record.sessions.push(session);
     Decision { answer: Ok(grant), record: Some(record), facts }
+}
+
+fn check(login: &Login, policy: &RealmPolicy) -> Result<(), Refusal> {
+    policy.check(&login.audience, &login.scope)?;
+    policy.check_claims(&login.claims)?;
+    policy.profile.check(&login.client, &login.audience, &login.scope, login.confirmation.as_ref())
 }
 
 fn new_session(login: &Login, trust: Trust, context: &Context<'_>, now: Timestamp) -> Session {
@@ -138,7 +151,7 @@ fn make_room(record: &mut SubjectRecord, new: &Session, policy: &RealmPolicy, fa
 /// Issues a token without a session: no refresh, nothing to commit, ended by its epoch or its id.
 pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = check(login, policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -159,6 +172,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
             route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },
         },
         realm: policy.realm.clone(),
+        profile: policy.profile.clone(),
         key: context.key,
         subject: login.subject.clone(),
         client: login.client.clone(),

@@ -1,14 +1,19 @@
 //! What a realm allows: every point on which the systems that use the authority differ.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::algorithm::Algorithm;
+use super::claims::Claims;
 use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
+use super::own_claims::OwnClaims;
+use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
 use super::time::Timestamp;
+use super::token_profile::TokenProfile;
 
 /// A set of allowed values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,14 +101,18 @@ pub struct RealmPolicy {
     pub at_limit: AtLimit,
     /// What its users' devices may do.
     pub devices: DevicePolicy,
+    /// How often a subject, a caller and an address may do what.
+    pub rate_limits: RateLimits,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
     pub default_audience: Audience,
     /// Scopes that may be granted.
     pub scopes: Allowed<Scope>,
-    /// Names of unregistered claims that may be set.
-    pub claims: Allowed<String>,
+    /// Which registered claims its access tokens have.
+    pub profile: Arc<TokenProfile>,
+    /// Which others.
+    pub claims: OwnClaims,
     /// The client of a session for which none was named.
     pub default_client: Option<ClientId>,
     /// The cookie in which a browser carries an access token.
@@ -145,10 +154,12 @@ impl RealmPolicy {
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
             devices: DevicePolicy::default(),
+            rate_limits: RateLimits::default(),
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,
-            claims: Allowed::Any,
+            profile: Arc::default(),
+            claims: OwnClaims::Any,
             default_client,
             access_cookie: CookieName::parse(ACCESS_COOKIE).expect("a constant that is a name"),
         }
@@ -179,35 +190,24 @@ impl RealmPolicy {
         self.idle_timeout.map_or(expires, |timeout| expires.min(now + timeout))
     }
 
-    fn claims_allowed(&self) -> String {
-        match &self.claims {
-            Allowed::Any => "is not allowed".to_owned(),
-            Allowed::Only(names) => {
-                let shown: Vec<_> = names.iter().map(String::as_str).take(16).collect();
-                let more = if names.len() > shown.len() { ", and more" } else { "" };
-                format!("is not allowed in this realm; allowed are: {}{more}", shown.join(", "))
-            }
-        }
-    }
-
-    /// Refuses the first audience, scope or claim that the realm doesn't allow.
-    pub fn check<'a>(
-        &self,
-        audience: &[Audience],
-        scope: &[Scope],
-        mut claims: impl Iterator<Item = &'a String>,
-    ) -> Result<(), Refusal> {
+    /// Refuses the first audience or scope that the realm doesn't allow.
+    pub fn check(&self, audience: &[Audience], scope: &[Scope]) -> Result<(), Refusal> {
         if let Some(foreign) = audience.iter().find(|audience| !self.audiences.contains(audience)) {
             return Err(Refusal::AudienceNotAllowed(foreign.clone()));
         }
-        if let Some(foreign) = scope.iter().find(|scope| !self.scopes.contains(scope)) {
-            return Err(Refusal::ScopeNotGranted(foreign.clone()));
-        }
-        match claims.find(|claim| !self.claims.contains(claim)) {
-            Some(foreign) => {
-                Err(Refusal::ClaimNotAllowed { field: format!("claims.{foreign}"), problem: self.claims_allowed() })
-            }
+        match scope.iter().find(|scope| !self.scopes.contains(scope)) {
+            Some(foreign) => Err(Refusal::ScopeNotGranted(foreign.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Refuses claims that the realm's tokens may not have, or not so.
+    pub fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
+        let subject = &self.profile.subject_claim;
+        if claims.members().contains_key(subject) {
+            let problem = "is the claim that names the subject in this realm".to_owned();
+            return Err(Refusal::ClaimNotAllowed { field: format!("claims.{subject}"), problem });
+        }
+        self.claims.check(claims.members())
     }
 }

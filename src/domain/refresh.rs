@@ -3,6 +3,7 @@
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Scope, Subject};
 use super::policy::{LateRecovery, RACE_WINDOW, RealmPolicy, Rotation};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::subject::{SubjectRecord, expiry};
@@ -62,7 +63,7 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
     if context.cut_off.contains(&id) {
         return end(record, session, now, EndReason::CutOff, Refusal::SessionEnded, context);
     }
-    if let Err(refusal) = narrows(session, request) {
+    if let Err(refusal) = narrows(session, request).and_then(|()| sayable(session, context.policy)) {
         return Decision::refuse(refusal);
     }
     match standing(session, request.token.generation, request.arrived, context.policy) {
@@ -151,6 +152,11 @@ fn narrows(session: &Session, request: &Refresh) -> Result<(), Refusal> {
     }
 }
 
+/// Whether tokens of the realm can still say what the session is: its profile may be newer.
+fn sayable(session: &Session, policy: &RealmPolicy) -> Result<(), Refusal> {
+    policy.profile.check(&session.client, &session.audience, &session.scope, session.confirmation.as_ref())
+}
+
 /// Whether the newest access token has exactly the scope and audience that are asked for.
 fn asks_for(session: &Session, request: &Refresh) -> bool {
     fn same<T: PartialEq>(asked: &[T], whole: &[T], made: Option<&Vec<T>>) -> bool {
@@ -173,6 +179,13 @@ fn renew(
 ) -> Decision<Grant> {
     let mut facts = Vec::new();
     let mut record = record.clone();
+    // Here and not before: whatever the limit, a replay ends its session, and a lost answer is given again.
+    if let Some(limit) = context.policy.rate_limits.refresh_by_subject {
+        match limit.take_of(Limit::RefreshBySubject, record.rates.refreshes, now) {
+            Ok(used) => record.rates.refreshes = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
+    }
     record.advance(now, context.cut_off, &mut facts);
     let (id, reported) = (session.device.id.as_ref(), request.device.as_ref());
     let trust = match record.use_device(id, reported, context.policy, &mut facts) {

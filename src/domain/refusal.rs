@@ -2,8 +2,10 @@
 //! known here.
 
 use super::ids::{Audience, Scope};
+use super::rate_limit::RateLimited;
 
-/// A refusal by the rules. It is final for this request: the same again would be refused again.
+/// A refusal by the rules. It is final for this request, unless it says when to come again: the same
+/// would be refused again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Not a token of this realm, or not of this session.
@@ -30,6 +32,9 @@ pub enum Refusal {
     /// The subject has as many sessions as the realm allows.
     #[error("the subject has as many sessions as the realm allows")]
     SessionLimitReached,
+    /// Too often. The same is admitted later, and nothing has changed by it.
+    #[error("the limit {} is reached: wait, and send the same again", .0.limit.name())]
+    RateLimited(RateLimited),
     /// The token belongs to another client. Its session lives on.
     #[error("the token was issued to another client")]
     ClientMismatch,
@@ -76,6 +81,7 @@ impl Refusal {
             Self::SessionIdle => "session_idle",
             Self::RequestIdReused => "request_id_reused",
             Self::SessionLimitReached => "session_limit_reached",
+            Self::RateLimited(_) => "rate_limited",
             Self::ClientMismatch => "client_mismatch",
             Self::ConfirmationMismatch => "confirmation_mismatch",
             Self::DeviceNotTrusted => "device_not_trusted",
@@ -86,5 +92,11 @@ impl Refusal {
             Self::AudienceNotAllowed(_) => "audience_not_allowed",
             Self::ClaimNotAllowed { .. } => "claim_not_allowed",
         }
+    }
+}
+
+impl From<RateLimited> for Refusal {
+    fn from(limited: RateLimited) -> Self {
+        Self::RateLimited(limited)
     }
 }

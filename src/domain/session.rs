@@ -1,9 +1,7 @@
 //! A session: one login of one subject, continued by refresh tokens until it expires or is ended.
 
 use super::claims::Claims;
-use super::ids::{
-    Audience, ClientId, DeviceId, KeyNumber, RealmName, Route, Scope, SessionId, Sid, Subject, SubjectKey, TokenId,
-};
+use super::ids::{Audience, ClientId, DeviceId, KeyNumber, Route, Scope, SessionId, Sid, Subject, SubjectKey, TokenId};
 use super::policy::RealmPolicy;
 use super::time::Timestamp;
 use super::token::{AccessToken, Confirmation, RefreshToken, SessionSecret};
@@ -126,11 +124,14 @@ impl Session {
     }
 
     /// The newest access token in full.
-    pub(super) fn access_token(&self, place: Place, realm: &RealmName, subject: Subject) -> AccessToken {
+    pub(super) fn access_token(&self, place: Place, policy: &RealmPolicy, subject: Subject) -> AccessToken {
         let stamp = &self.access;
+        let sid = place.sid(self.id);
+        let route = if policy.profile.session.is_claim() { Route::BySid } else { Route::Session(sid) };
         AccessToken {
-            id: TokenId { epoch: stamp.epoch, origin: self.created, random: stamp.random, route: Route::BySid },
-            realm: realm.clone(),
+            id: TokenId { epoch: stamp.epoch, origin: self.created, random: stamp.random, route },
+            realm: policy.realm.clone(),
+            profile: policy.profile.clone(),
             key: stamp.key,
             subject,
             client: self.client.clone(),
@@ -139,7 +140,7 @@ impl Session {
             claims: self.claims.clone(),
             confirmation: self.confirmation.clone(),
             actor: None,
-            session: Some(place.sid(self.id)),
+            session: Some(sid),
             session_client: None,
             issued: stamp.issued.floor_to_second(),
             expires: stamp.expires,

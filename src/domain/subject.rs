@@ -7,6 +7,7 @@ use super::device::{DEVICE_REMEMBERED, KnownDevice, MAX_DEVICE_BYTES, MAX_DEVICE
 use super::fact::{ENTRY_SLACK, EndReason, Fact};
 use super::ids::{DeviceId, SessionId, Subject};
 use super::policy::RealmPolicy;
+use super::rate_limit::Used;
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::time::Timestamp;
@@ -57,6 +58,15 @@ const MAX_BYTES: usize = 64 << 10;
 /// The most requests that a record remembers.
 pub const MAX_REQUESTS: usize = 16;
 
+/// What was used of a realm's limits on its subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Of `refresh_by_subject`.
+    pub refreshes: Used,
+    /// Of `issue_by_subject`.
+    pub logins: Used,
+}
+
 /// All sessions of one subject in one realm. Changed only by transitions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubjectRecord {
@@ -76,6 +86,8 @@ pub struct SubjectRecord {
     pub requests: Vec<NamedRequest>,
     /// The devices that were used, in the order of their first use.
     pub devices: Vec<KnownDevice>,
+    /// What was used of the limits on the subject.
+    pub rates: Rates,
     /// The time of the last change: a clock that runs behind it is not believed.
     pub changed: Timestamp,
 }
@@ -92,16 +104,19 @@ impl SubjectRecord {
             ended: VecDeque::new(),
             requests: Vec::new(),
             devices: Vec::new(),
+            rates: Rates::default(),
             changed: Timestamp::ZERO,
         }
     }
 
     /// When nothing in it matters any more and the store may drop it. A session that went idle
-    /// stays for a while, so that its client can be told why.
+    /// stays for a while, so that its client can be told why; so does the count of logins, or else logging
+    /// out would reset it.
     pub fn expires(&self) -> Timestamp {
         let gone = |session: &Session| session.expires.min(session.idle_expires + IDLE_REMEMBERED);
         let trusted = self.devices.iter().map(|device| device.trusted_until);
-        self.sessions.iter().map(gone).chain(trusted).fold(self.keep_until, Timestamp::max)
+        let keep_until = self.keep_until.max(self.rates.logins.over());
+        self.sessions.iter().map(gone).chain(trusted).fold(keep_until, Timestamp::max)
     }
 
     /// The sessions that live at `now`.

@@ -93,7 +93,7 @@ pub struct Continuation {
 impl Grant {
     /// The tokens of a session's current generation.
     pub(super) fn of(session: &Session, subject: Subject, context: &Context<'_>) -> Self {
-        let access = session.access_token(context.place, &context.policy.realm, subject);
+        let access = session.access_token(context.place, context.policy, subject);
         let refresh = Continuation {
             token: session.refresh_token(context.place),
             expires: session.ends(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
@@ -23,6 +23,8 @@ use crate::listener::Peer;
 use crate::proto::FILE_DESCRIPTOR_SET;
 
 use super::answer::Answer;
+use super::bound::Bound;
+use super::ext_authz::EXT_AUTHZ;
 use super::status::{deadline_exceeded, overloaded, too_large};
 
 /// A token is at most 8 KiB, claims 4: nothing needs more.
@@ -31,17 +33,12 @@ const MAX_REQUEST_BYTES: usize = 64 << 10;
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
 const BATCHES: [&str; 2] =
     ["/token_authority.v1.TokenService/BatchIntrospectTokens", "/token_authority.v1.TokenService/BatchRevokeTokens"];
-/// Before each message: a flag and its length.
-const FRAME_BYTES: usize = 5;
 /// Calls under way.
 const IN_FLIGHT: usize = 4_096;
 /// Batches under way: each may hold its 4 MiB while its last byte is awaited.
 const BATCHES_IN_FLIGHT: usize = 32;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
-
-/// A method that answers once and has no descriptor of ours.
-const EXT_AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// Applies the limits to every call.
 #[derive(Debug, Clone)]
@@ -50,6 +47,8 @@ pub struct Limits {
     batches: Arc<Semaphore>,
     /// Paths of the methods that answer once. Only these have an end to wait for.
     unary: Arc<HashSet<String>>,
+    /// Paths of those that are asked by message after message: each is bounded, not all together.
+    asked_on: Arc<HashSet<String>>,
     /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
 }
@@ -60,6 +59,7 @@ impl Default for Limits {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)),
             unary: Arc::new(unary()),
+            asked_on: Arc::new(methods(MethodDescriptor::is_client_streaming)),
             deadline: REQUEST_DEADLINE,
         }
     }
@@ -109,8 +109,9 @@ where
         let is_unary = self.limits.unary.contains(request.uri().path());
         let peer = request.extensions().get::<Peer>().cloned();
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
-        let answering =
-            self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
+        let is_asked_on = self.limits.asked_on.contains(request.uri().path());
+        let bound = if is_asked_on { Bound::each(most) } else { Bound::all(most) };
+        let answering = self.inner.call(request.map(|body| Body::new(Bounded { body, bound, most })));
         // Runs from here on: tonic keeps the same deadline by a timer of its own, made after this one,
         // and would answer CANCELLED.
         let answering = tokio::time::timeout(deadline, answering);
@@ -128,11 +129,17 @@ where
 }
 
 fn unary() -> HashSet<String> {
+    let mut unary = methods(|method| !method.is_client_streaming() && !method.is_server_streaming());
+    unary.insert(EXT_AUTHZ.to_owned());
+    unary
+}
+
+/// Paths of our own methods that are so.
+fn methods(are_so: impl Fn(&MethodDescriptor) -> bool) -> HashSet<String> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    let unary = methods.filter(|method| !method.is_client_streaming() && !method.is_server_streaming());
-    let own = unary.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
-    own.chain([EXT_AUTHZ.to_owned()]).collect()
+    let so = methods.filter(are_so);
+    so.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
 }
 
 fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {
@@ -162,7 +169,7 @@ fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
 /// is made to hold what would be refused anyway.
 struct Bounded {
     body: Body,
-    left: usize,
+    bound: Bound,
     most: usize,
 }
 
@@ -172,12 +179,11 @@ impl http_body::Body for Bounded {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            let arrived = frame.data_ref().map_or(0, Bytes::len);
-            match self.left.checked_sub(arrived) {
-                Some(left) => self.left = left,
-                None => return Poll::Ready(Some(Err(too_large(self.most)))),
-            }
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && !self.bound.admits(data)
+        {
+            return Poll::Ready(Some(Err(too_large(self.most))));
         }
         Poll::Ready(frame)
     }
@@ -219,7 +225,8 @@ mod tests {
     fn one_at_a_time() -> Limits {
         let one = || Arc::new(Semaphore::new(1));
         let unary = Arc::new(HashSet::from(["/a.B/C".to_owned()]));
-        Limits { in_flight: one(), batches: one(), unary, deadline: Duration::from_millis(20) }
+        let asked_on = Arc::default();
+        Limits { in_flight: one(), batches: one(), unary, asked_on, deadline: Duration::from_millis(20) }
     }
 
     #[tokio::test(start_paused = true)]
@@ -268,5 +275,7 @@ mod tests {
         let unary = unary();
         assert!(BATCHES.iter().all(|batch| unary.contains(*batch)));
         assert!(!unary.contains("/token_authority.v1.TokenService/WatchRevocations"));
+        let asked_on = methods(MethodDescriptor::is_client_streaming);
+        assert_eq!(asked_on, HashSet::from(["/token_authority.v1.TokenService/FollowRevocations".to_owned()]));
     }
 }

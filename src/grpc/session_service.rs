@@ -13,10 +13,12 @@ use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
+use super::gate::Gate;
 use super::open_streams::{Answers, OpenStreams};
+use super::receipts::Wait;
 use super::session_messages::{known_device, session, watched};
 use super::status::status;
-use super::{checked, session_messages, wire};
+use super::{session_messages, wire};
 
 /// Sessions or devices a page unless the caller asks for another number.
 const DEFAULT_PAGE: usize = 100;
@@ -25,13 +27,14 @@ const DEFAULT_PAGE: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Sessions {
     authority: Arc<Authority>,
+    gate: Gate,
     streams: OpenStreams,
 }
 
 impl Sessions {
-    /// For an authority.
-    pub fn new(authority: Arc<Authority>, streams: OpenStreams) -> Self {
-        Self { authority, streams }
+    /// Behind the gate of an authority.
+    pub fn new(gate: Gate, streams: OpenStreams) -> Self {
+        Self { authority: gate.authority(), gate, streams }
     }
 }
 
@@ -41,7 +44,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let after = match request.page_token.as_str() {
             "" => None,
@@ -61,17 +64,24 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeSessionRequest>,
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
-        let request = checked(request)?;
+        let (admission, request) = self.gate.admit(request).await?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
+        let wait = Wait::parse(request.wait_for_subscribers)?;
+        admission.note_revocation(Some(session), &request.reason);
         let revision = self.authority.revoke_session(&request.realm, session).await.map_err(status)?;
-        Ok(Response::new(v1::RevokeSessionResponse { revision: revision.to_string() }))
+        let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
+        Ok(Response::new(v1::RevokeSessionResponse {
+            revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
+        }))
     }
 
     async fn revoke_all_sessions(
         &self,
         request: Request<v1::RevokeAllSessionsRequest>,
     ) -> Result<Response<v1::RevokeAllSessionsResponse>, Status> {
-        let request = checked(request)?;
+        let (admission, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let except = match request.except_session_id.as_str() {
             "" => None,
@@ -79,11 +89,16 @@ impl SessionService for Sessions {
                 Some(Sid::parse(text).map_err(|invalid| status(Error::invalid("except_session_id", invalid.problem)))?)
             }
         };
+        let wait = Wait::parse(request.wait_for_subscribers)?;
+        admission.note_revocation(None, &request.reason);
         let (count, revision) =
             self.authority.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
+        let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
         Ok(Response::new(v1::RevokeAllSessionsResponse {
             revoked_count: session_messages::count(count),
             revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
         }))
     }
 
@@ -91,7 +106,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let (subject, live) = self.authority.session(&request.realm, sid).await.map_err(status)?;
         Ok(Response::new(v1::GetSessionResponse { session: Some(session(&live, sid.into(), &subject)) }))
@@ -101,7 +116,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::UpdateSessionClaimsRequest>,
     ) -> Result<Response<v1::UpdateSessionClaimsResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let claims = wire::members(request.claims).map_err(status)?;
         let access_tokens = if request.end_access_tokens { AccessTokens::End } else { AccessTokens::Keep };
@@ -116,7 +131,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::EraseSubjectRequest>,
     ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let (count, revision) = self.authority.erase_subject(&request.realm, &subject).await.map_err(status)?;
         Ok(Response::new(v1::EraseSubjectResponse {
@@ -131,7 +146,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let (place, messages) = self.authority.watch_sessions(&request.realm, &subject).await.map_err(status)?;
         let answers = messages.map(move |message| Ok(watched(message.map_err(status)?, place, &subject)));
@@ -142,7 +157,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::ListDevicesRequest>,
     ) -> Result<Response<v1::ListDevicesResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let after = match request.page_token.as_str() {
             "" => None,
@@ -162,7 +177,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::TrustDeviceRequest>,
     ) -> Result<Response<v1::TrustDeviceResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let id = DeviceId::parse(&request.device_id).map_err(Error::from).map_err(status)?;
         let device = self.authority.trust_device(&request.realm, &subject, id).await.map_err(status)?;
@@ -173,7 +188,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::ForgetDeviceRequest>,
     ) -> Result<Response<v1::ForgetDeviceResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let id = DeviceId::parse(&request.device_id).map_err(Error::from).map_err(status)?;
         let (count, revision) = self.authority.forget_device(&request.realm, &subject, id).await.map_err(status)?;

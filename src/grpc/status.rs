@@ -10,6 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::{error, warn};
 
 use crate::authority::Error;
+use crate::domain::rate_limit::RateLimited;
 use crate::domain::refusal::Refusal;
 use crate::domain::rotate_keys::KeyRefusal;
 use crate::proto::v1::ErrorReason;
@@ -49,6 +50,7 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::SessionEnded => ErrorReason::SessionEnded,
             Refusal::SessionIdle => ErrorReason::SessionIdle,
             Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
+            Refusal::RateLimited(_) => ErrorReason::RateLimited,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
             Refusal::DeviceNotTrusted => ErrorReason::DeviceNotTrusted,
             Refusal::UnknownDevice => ErrorReason::UnknownDevice,
@@ -104,6 +106,13 @@ pub(super) fn status(error: Error) -> Status {
         Error::Refused(Refusal::SessionLimitReached) => {
             let message = Refusal::SessionLimitReached.to_string();
             answer(reason, &message, ErrorDetails::with_quota_failure_violation("subject", message.as_str()))
+        }
+        // The limit alone: whom it is about is the caller's to know.
+        Error::Refused(Refusal::RateLimited(RateLimited { limit, retry_after })) => {
+            let message = error.to_string();
+            let mut details = ErrorDetails::with_retry_info(Some(retry_after));
+            details.add_quota_failure_violation(limit.name(), message.as_str());
+            answer(reason, &message, details)
         }
         Error::UnknownRealm(_) => {
             answer(reason, &format!("{error}: name one that the server was started with"), ErrorDetails::new())

@@ -366,10 +366,11 @@ async fn a_refresh_narrows_and_never_widens() {
 async fn what_is_wrong_with_a_request_is_said() {
     let server = TestServer::start_with(|policy| {
         use token_authority::domain::ids::{Audience, Scope};
+        use token_authority::domain::own_claims::{OwnClaim, OwnClaims};
         use token_authority::domain::policy::Allowed;
         policy.audiences = Allowed::Only([Audience::parse("default").expect("an audience")].into());
         policy.scopes = Allowed::Only([Scope::parse("read").expect("a scope")].into());
-        policy.claims = Allowed::Only(["role".to_owned()].into());
+        policy.claims = OwnClaims::Only([("role".to_owned(), OwnClaim::default())].into());
     })
     .await;
     let good = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };

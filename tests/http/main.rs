@@ -11,6 +11,7 @@ mod gateway;
 mod gateways;
 mod introspection;
 mod metrics;
+mod plain_tokens;
 mod real_browser;
 mod real_gateways;
 mod realm;

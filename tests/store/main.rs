@@ -41,6 +41,10 @@ mod history;
 mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
+#[path = "../grpc/rate_limits.rs"]
+mod rate_limits;
+#[path = "grpc/receipts.rs"]
+mod receipts;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]
@@ -49,6 +53,8 @@ mod session_service;
 mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
+#[path = "../grpc/token_profile.rs"]
+mod token_profile;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
 #[path = "grpc/topologies.rs"]

@@ -5,7 +5,9 @@ use serde_json::json;
 use crate::domain::claims::Claims;
 use crate::domain::device::KnownDevice;
 use crate::domain::ids::{Audience, ClientId, DeviceId, KeyNumber, Scope};
+use crate::domain::rate_limit::Used;
 use crate::domain::session::{AccessStamp, Device, Session};
+use crate::domain::subject::Rates;
 use crate::domain::token::{Confirmation, SessionSecret};
 
 use super::*;
@@ -60,6 +62,10 @@ fn record() -> SubjectRecord {
         ],
         devices: vec![known],
         ended: END_REASONS.map(|reason| EndedSession { id: SessionId([9; 16]), reason }).into(),
+        rates: Rates {
+            refreshes: Used::from_nanos(1_700_000_000_600_000_001),
+            logins: Used::from_nanos(1_700_000_000_700_000_000),
+        },
         changed: time(1_700_000_000_500),
     }
 }

@@ -13,6 +13,7 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
+mod peers;
 mod recent;
 mod replicas;
 mod scan;
@@ -183,8 +184,9 @@ impl RedisStore {
             return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
         }
         self.compare_clocks().await?;
-        self.connections.listen(&self.keys.channel()).await.map_err(|error| failed(&error))?;
-        self.connections.listen(&self.keys.hints()).await.map_err(|error| failed(&error))?;
+        for channel in [self.keys.channel(), self.keys.peers(), self.keys.hints()] {
+            self.connections.listen(&channel).await.map_err(|error| failed(&error))?;
+        }
         let (versions, subscriber) = (self.versions.clone(), &self.connections.subscriber);
         let watcher = Watcher::new(versions, subscriber, self.watched.clone(), self.clock.clone());
         self.tasks.spawn_until_stopped(watcher.run());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use token_authority::authority::ports::{
-    Commit, LogUpdate, Outcome, RecordKey, RecordKind, Store, StoreError, Stored, Version,
+    Commit, LogUpdate, Outcome, RecordKey, RecordKind, Seen, Store, StoreError, Stored, Version,
 };
 use token_authority::domain::revocation::Revision;
 use tokio::sync::{Semaphore, mpsc, watch};

@@ -1,0 +1,359 @@
+//! B. `trusted-devices`: session management with device recognition.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use serde_json::json;
+use token_authority::client::TokenSource;
+use token_authority::proto::v1;
+use token_authority::proto::v1::watch_sessions_response::Event;
+use tonic::{Code, Request};
+
+use crate::boot::{realm_file, start_with};
+use crate::protected::to_authority;
+use crate::rows::rows;
+use crate::test_server::{TestServer, refusal};
+use crate::{audit_log, boot, claims, kept};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+rows! { "trusted-devices":
+    b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks,
+    b2_sessions_and_devices_are_listed,
+    b4_users_end_their_own_sessions_and_administrators_anybodys,
+    b5_the_other_device_sees_what_happens,
+    b7_a_device_is_trusted_for_a_time_and_an_untrusted_one_gets_less,
+    b9_what_devices_do_at_once_happens_in_one_order,
+    b10_nothing_at_rest_can_be_read,
+    b11_a_logout_ends_everything_the_session_had,
+    b12_sessions_are_created_refreshed_revoked_and_listed_over_grpc,
+    b13_nobody_waits_for_a_refresh_while_a_token_is_valid,
+}
+
+async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server: &TestServer) {
+    for (access, session) in [(15 * MINUTE, 7 * DAY), (60 * MINUTE, 30 * DAY)] {
+        let policy = |config: &mut token_authority::config::Config| {
+            let policy = config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices");
+            let policy = policy.expect("the realm");
+            (policy.access_lifetime, policy.session_lifetime, policy.idle_timeout) = (access, session, None);
+        };
+        let chosen = start_with(&server.realm(), server.backend().store(), policy).await;
+        let login = chosen.login("ann", "phone").await;
+        let issued = claims::payload(&login.access_token)["iat"].as_i64().unwrap();
+        let until =
+            |time: Option<prost_types::Timestamp>| Duration::from_secs((time.unwrap().seconds - issued).unsigned_abs());
+        assert_eq!((until(login.access_expire_time), until(login.refresh_expire_time)), (access, session));
+        boot::stop(chosen).await;
+    }
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(realm_file("trusted-devices")).expect("the realm file");
+    for (line, instead, says) in [
+        ("access_lifetime = \"15m\"", "access_lifetime = \"25h\"", "from 1s to 1day"),
+        ("access_lifetime = \"15m\"", "access_lifetime = \"0s\"", "from 1s to 1day"),
+        ("access_lifetime = \"15m\"", "access_lifetime = \"soon\"", "from 1s to 1day"),
+        ("session_lifetime = \"7d\"", "session_lifetime = \"366d\"", "from 1s to "),
+        ("session_lifetime = \"7d\"", "session_lifetime = \"10m\"", "must not be shorter than access_lifetime = 15m"),
+    ] {
+        assert!(text.contains(line));
+        let file = directory.path().join("realm.toml");
+        std::fs::write(&file, text.replacen(line, instead, 1)).expect("writes");
+        let number = 1 + text.lines().position(|given| given == line).expect("that line");
+        let said = refused_start(&file, directory.path());
+        let place = format!("{}:{number}: realm.", file.display());
+        assert!(said.contains(&place) && said.contains(says), "{place} {says} in:\n{said}");
+    }
+}
+
+/// What `serve` says to a file with which it does not start.
+fn refused_start(file: &Path, directory: &Path) -> String {
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_token-authority"));
+    serve.env_clear().args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"]).arg(file);
+    let output = serve.current_dir(directory).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+async fn b2_sessions_and_devices_are_listed(server: &TestServer) {
+    let devices = ["phone-1", "phone-2", "laptop"];
+    for device in devices {
+        server.login("bea", device).await;
+        server.pass(Duration::from_secs(1));
+    }
+    let named = |devices: Vec<Option<v1::Device>>| {
+        devices.into_iter().map(|device| device.expect("a device").device_id).collect::<Vec<_>>()
+    };
+    let listed = server.sessions_of("bea").await;
+    let newest_first = ["laptop", "phone-2", "phone-1"];
+    assert_eq!(named(listed.into_iter().map(|session| session.device).collect()), newest_first);
+    let known = devices_of(server, "bea").await;
+    assert!(known.iter().all(|device| device.session_count == 1));
+    assert_eq!(named(known.into_iter().map(|device| device.device).collect()), newest_first);
+    // The same device again is the same device: its new session takes the place of its old one.
+    let again = server.login("bea", "phone-1").await;
+    let listed = server.sessions_of("bea").await;
+    assert_eq!((listed.len(), &listed[0].session_id), (3, &again.session_id));
+    assert_eq!((devices_of(server, "bea").await.len(), devices_of(server, "bea").await[0].session_count), (3, 1));
+}
+
+async fn devices_of(server: &TestServer, subject: &str) -> Vec<v1::KnownDevice> {
+    let (realm, subject) = (server.realm(), subject.to_owned());
+    let request = v1::ListDevicesRequest { realm, subject, ..Default::default() };
+    server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices
+}
+
+async fn trust(server: &TestServer, subject: &str, device_id: &str) -> v1::KnownDevice {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::TrustDeviceRequest { realm, subject, device_id };
+    let answer = server.sessions.clone().trust_device(request).await;
+    answer.expect("trusts").into_inner().device.expect("a device")
+}
+
+async fn b4_users_end_their_own_sessions_and_administrators_anybodys(server: &TestServer) {
+    let [phone, laptop] = [server.login("finn", "phone").await, server.login("finn", "laptop").await];
+    let other = server.login("gina", "phone").await;
+    let mark = audit_log::mark();
+    let bearer = format!("Bearer {}", laptop.access_token);
+    let end = |session_id: &str, bearer: Option<&str>| {
+        let (realm, session_id) = (server.realm(), session_id.to_owned());
+        let reason = "lost\nphone".to_owned();
+        let mut request = Request::new(v1::RevokeSessionRequest { realm, session_id, reason, ..Default::default() });
+        if let Some(bearer) = bearer {
+            request.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+        }
+        let mut sessions = server.sessions.clone();
+        async move { sessions.revoke_session(request).await }
+    };
+    end(&phone.session_id, Some(&bearer)).await.expect("one of its own");
+    assert!(!server.introspect(&phone.access_token).await.active);
+    let refused = end(&other.session_id, Some(&bearer)).await.expect_err("somebody else's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(server.introspect(&other.access_token).await.active);
+
+    let all = |subject: &str| {
+        let (realm, subject) = (server.realm(), subject.to_owned());
+        v1::RevokeAllSessionsRequest {
+            realm,
+            subject,
+            except_session_id: laptop.session_id.clone(),
+            ..Default::default()
+        }
+    };
+    let mut own = Request::new(all("finn"));
+    own.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+    server.sessions.clone().revoke_all_sessions(own).await.expect("all of its own but this one");
+    assert!(server.introspect(&laptop.access_token).await.active);
+    let mut others = Request::new(v1::RevokeAllSessionsRequest { except_session_id: String::new(), ..all("gina") });
+    others.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
+    let refused = server.sessions.clone().revoke_all_sessions(others).await.expect_err("somebody else's");
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    // Who runs the server, here known by calling from this machine without showing anything.
+    end(&other.session_id, None).await.expect("an administrator ends anybody's");
+    assert!(!server.introspect(&other.access_token).await.active);
+
+    let asked = audit_log::since(mark, &server.realm());
+    let asked: Vec<_> = asked.iter().filter(|line| line["event"] == "revocation_asked").collect();
+    let by: Vec<_> = asked.iter().map(|line| line["by"].as_str().expect("who")).collect();
+    assert_eq!(by, ["subject", "subject", "operator"], "what was refused was not begun");
+    assert_eq!(asked[0]["reason"], "\"lost\\nphone\"");
+}
+
+async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
+    use v1::SessionChangeKind as Kind;
+    let laptop = server.login("cleo", "laptop").await;
+    let request = v1::WatchSessionsRequest { realm: server.realm(), subject: "cleo".to_owned() };
+    let mut stream = server.sessions.clone().watch_sessions(request).await.expect("watches").into_inner();
+    let mut next = async || {
+        loop {
+            let message = stream.message().await.expect("goes on").expect("goes on");
+            match message.event.expect("an event") {
+                Event::Snapshot(snapshot) => return (None, snapshot.sessions),
+                Event::Change(change) => return (Some(change.kind()), change.session.into_iter().collect()),
+                Event::Heartbeat(_) => {}
+            }
+        }
+    };
+    assert_eq!(next().await.1[0].session_id, laptop.session_id);
+    let phone = server.login("cleo", "phone").await;
+    let (kind, sessions) = next().await;
+    assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Opened), &phone.session_id));
+    server.refresh(&phone.refresh_token).await.expect("refreshes");
+    let (kind, sessions) = next().await;
+    assert_eq!((kind, sessions[0].generation), (Some(Kind::Refreshed), 1));
+    revoke_session(server, &phone.session_id).await;
+    let (kind, sessions) = next().await;
+    assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Ended), &phone.session_id));
+}
+
+async fn b7_a_device_is_trusted_for_a_time_and_an_untrusted_one_gets_less(server: &TestServer) {
+    let lifetimes = |tokens: &v1::TokenPair| {
+        let issued = claims::payload(&tokens.access_token)["iat"].as_i64().unwrap();
+        let until = |time: Option<prost_types::Timestamp>| time.unwrap().seconds - issued;
+        (until(tokens.access_expire_time), claims::payload(&tokens.access_token)["sid"].clone())
+    };
+    let untrusted = server.login("dora", "phone").await;
+    assert_eq!(lifetimes(&untrusted).0, 300);
+    let expires = |sessions: Vec<v1::Session>| {
+        let session = sessions.into_iter().next().expect("a session");
+        let (create, expire) = (session.create_time.unwrap().seconds, session.expire_time.unwrap().seconds);
+        (session.trusted, expire - create)
+    };
+    assert_eq!(expires(server.sessions_of("dora").await), (false, 86_400));
+    assert!(trust(server, "dora", "phone").await.trusted);
+    let refreshed = server.refresh(&untrusted.refresh_token).await.expect("refreshes");
+    assert_eq!(lifetimes(&refreshed).0, 900, "trusted since");
+    let login = server.login("dora", "phone").await;
+    assert_eq!((lifetimes(&login).0, expires(server.sessions_of("dora").await)), (900, (true, 7 * 86_400)));
+
+    // Somebody else with the same device id.
+    let device = v1::Device { device_id: "phone".into(), user_agent: "other".into(), ..Default::default() };
+    let login = v1::IssueTokenRequest { subject: "dora".into(), device: Some(device), ..Default::default() };
+    let changed = server.issue(login.clone()).await.expect("issues");
+    assert_eq!((lifetimes(&changed).0, devices_of(server, "dora").await[0].trusted), (300, false));
+
+    trust(server, "dora", "phone").await;
+    server.pass(30 * DAY);
+    assert!(!devices_of(server, "dora").await[0].trusted, "trust lapses, and the device is remembered");
+    let last = server.issue(login).await.expect("issues");
+    let forget = v1::ForgetDeviceRequest { realm: server.realm(), subject: "dora".into(), device_id: "phone".into() };
+    let answer = server.sessions.clone().forget_device(forget).await.expect("forgets").into_inner();
+    assert_eq!((answer.revoked_count, devices_of(server, "dora").await), (1, vec![]));
+    assert!(!server.introspect(&last.access_token).await.active);
+}
+
+async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
+    for round in 0..8 {
+        let login = server.login("ann", "phone").await;
+        // Eight requests of one client, and a logout from another device in the middle of them.
+        let refreshes = join_all((0..8).map(|_| server.refresh(&login.refresh_token)));
+        let revoke = async {
+            if round % 2 == 1 {
+                tokio::task::yield_now().await;
+            }
+            server.revoke(&login.access_token).await
+        };
+        let (answers, _) = tokio::join!(refreshes, revoke);
+        let mut answered = Vec::new();
+        for answer in answers {
+            match answer {
+                Ok(pair) => answered.push(pair),
+                Err(refused) => assert_eq!(refusal(&refused).1, "SESSION_ENDED"),
+            }
+        }
+        // The signature of one token may differ from answer to answer; its id does not.
+        let token = |pair: &v1::TokenPair| claims::payload(&pair.access_token)["jti"].to_string();
+        let successors: BTreeSet<_> = answered.iter().map(|pair| (&pair.refresh_token, token(pair))).collect();
+        assert!(successors.len() <= 1, "one successor, whoever asked");
+        for pair in answered {
+            assert!(!server.introspect(&pair.access_token).await.active, "the logout came after it");
+            assert_eq!(refusal(&server.refresh(&pair.refresh_token).await.expect_err("over")).1, "SESSION_ENDED");
+        }
+        assert_eq!(server.sessions_of("ann").await, []);
+    }
+    let login = server.login("ann", "phone").await;
+    let answers = join_all((0..8).map(|_| server.refresh(&login.refresh_token))).await;
+    let tokens: BTreeSet<_> = answers.into_iter().map(|answer| answer.expect("refreshed").refresh_token).collect();
+    assert_eq!((tokens.len(), server.sessions_of("ann").await[0].generation), (1, 1));
+}
+
+async fn b10_nothing_at_rest_can_be_read(server: &TestServer) {
+    const PHONE: &str = "+4915112345678";
+    let request = v1::IssueTokenRequest {
+        subject: "planted-subject".to_owned(),
+        claims: claims::given(&json!({ "phone_number": PHONE })),
+        device: Some(v1::Device { device_id: "planted-device".to_owned(), ..v1::Device::default() }),
+        ..v1::IssueTokenRequest::default()
+    };
+    let login = server.issue(request).await.expect("issues");
+    let next = server.refresh(&login.refresh_token).await.expect("refreshes");
+    let jwks = v1::GetJwksRequest { realm: server.realm() };
+    let keys = server.tokens.clone().get_jwks(jwks).await.expect("answers").into_inner().keys;
+    // A private key is kept with its public half: where that is not to be found, neither is the key.
+    let points: Vec<_> = keys.iter().map(|key| URL_SAFE_NO_PAD.decode(&key.x).expect("base64url")).collect();
+
+    let dump = kept::dump(&server.backend());
+    assert!(kept::contains(&dump, b"trusted-devices"), "the search finds what is there");
+    let tokens = [&login, &next].map(|tokens| [tokens.access_token.as_bytes(), tokens.refresh_token.as_bytes()]);
+    let signatures = [&login, &next].map(|tokens| tokens.access_token.rsplit('.').next().unwrap().as_bytes());
+    let planted = [PHONE.as_bytes(), b"phone_number", b"planted-subject", b"planted-device"];
+    let secrets = tokens.iter().flatten().chain(&signatures).chain(&planted).copied();
+    for secret in secrets.chain(points.iter().map(Vec::as_slice)) {
+        assert!(!kept::contains(&dump, secret), "{}", String::from_utf8_lossy(secret));
+    }
+    assert!(points.len() >= 2, "an active key and its standby");
+}
+
+async fn b11_a_logout_ends_everything_the_session_had(server: &TestServer) {
+    for way in ["by refresh token", "by access token", "by session"] {
+        let login = server.login("ann", "phone").await;
+        let next = server.refresh(&login.refresh_token).await.expect("refreshes");
+        match way {
+            "by refresh token" => drop(server.revoke(&next.refresh_token).await),
+            "by access token" => drop(server.revoke(&next.access_token).await),
+            _ => revoke_session(server, &next.session_id).await,
+        }
+        for access in [&login.access_token, &next.access_token] {
+            assert!(!server.introspect(access).await.active, "{way}");
+        }
+        for refresh in [&login.refresh_token, &next.refresh_token] {
+            assert!(!server.introspect(refresh).await.active, "{way}");
+            assert_eq!(refusal(&server.refresh(refresh).await.expect_err(way)).1, "SESSION_ENDED");
+        }
+    }
+}
+
+async fn revoke_session(server: &TestServer, session_id: &str) {
+    let (realm, session_id) = (server.realm(), session_id.to_owned());
+    let request = v1::RevokeSessionRequest { realm, session_id, ..Default::default() };
+    server.sessions.clone().revoke_session(request).await.expect("revokes");
+}
+
+async fn b12_sessions_are_created_refreshed_revoked_and_listed_over_grpc(server: &TestServer) {
+    let [phone, tablet, laptop] =
+        [server.login("ann", "phone").await, server.login("ann", "tablet").await, server.login("ann", "laptop").await];
+    let listed = async || {
+        let sessions = server.sessions_of("ann").await;
+        sessions.into_iter().map(|session| (session.session_id, session.generation)).collect::<Vec<_>>()
+    };
+    server.refresh(&phone.refresh_token).await.expect("refreshes");
+    let session = |tokens: &v1::TokenPair, generation| (tokens.session_id.clone(), generation);
+    assert_eq!(listed().await, [session(&laptop, 0), session(&tablet, 0), session(&phone, 1)]);
+    revoke_session(server, &tablet.session_id).await;
+    assert_eq!(listed().await, [session(&laptop, 0), session(&phone, 1)]);
+    let all = v1::RevokeAllSessionsRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+    let answer = server.sessions.clone().revoke_all_sessions(all).await.expect("revokes").into_inner();
+    assert_eq!((answer.revoked_count, listed().await), (2, vec![]));
+}
+
+async fn b13_nobody_waits_for_a_refresh_while_a_token_is_valid(server: &TestServer) {
+    let login = server.login("ann", "phone").await;
+    let source = TokenSource::builder(to_authority(server)).realm(&server.realm()).clock(server.clock());
+    let source = source.start(login.clone()).await.expect("starts");
+    let mut last = login.access_token;
+    for _ in 0..5 {
+        // Time for the next token, while this one is good for some minutes.
+        server.pass(12 * MINUTE);
+        for _ in 0..10 {
+            // Answered as soon as it is asked: whoever waited would have to be asked again.
+            let token = source.token().now_or_never().expect("nobody waits").expect("a token");
+            assert_eq!(token.expose(), last);
+        }
+        source.finished().await;
+        let next = source.token().now_or_never().expect("nobody waits").expect("a token");
+        assert_ne!(next.expose(), last, "it was refreshed meanwhile");
+        assert!(server.introspect(next.expose()).await.active);
+        last = next.expose().to_owned();
+    }
+    server.pass(15 * MINUTE);
+    assert!(source.token().now_or_never().is_none(), "only without a valid token is there something to wait for");
+    let refused = server.refresh(&login.refresh_token).await.expect_err("used long ago");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
