@@ -49,7 +49,9 @@
 //! what was verified, then what changes: expiry and the revocation index. No store is touched,
 //! unless the caller wants the record's word or asks about a refresh token. The index follows the
 //! store's log, and takes in this process's own revocations before they are answered. What the log
-//! loses in a failover, those who follow it put back, on the records too. Where a realm has an idle
+//! loses in a failover, those who follow it put back, on the records too. Services that check tokens by
+//! themselves follow the feed and acknowledge what they enforce; the instances of a store tell each other
+//! how many have, which counts and decides nothing. Where a realm has an idle
 //! timeout, the use is noted in memory and slides the session's idle expiry behind the answer.
 //!
 //! **Rotate.** What is decided of a realm's keys, dates above all, is a [`domain::key_ring`] in the
@@ -110,6 +112,9 @@ pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
+#[cfg(all(feature = "server", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod grpc;
 #[cfg(feature = "server")]

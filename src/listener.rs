@@ -20,7 +20,7 @@ mod connection;
 mod identity;
 mod tls;
 
-pub use connection::{Connection, Peer, Untaken};
+pub use connection::{Connection, Peer, Scarce, Untaken};
 pub use identity::Identity;
 pub use tls::{Certificates, Tls, TlsError};
 

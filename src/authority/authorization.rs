@@ -52,6 +52,7 @@ const TABLE: &[Row] = &[
     Row { call: "/token_authority.v1.TokenService/WatchJwks",             admits: Anybody },
     Row { call: "/token_authority.v1.TokenService/WatchRevocations",      admits: Roles(&[Introspector, Gateway]) },
     Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
+    Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
 
     Row { call: "/token_authority.v1.SessionService/ListSessions",        admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
     Row { call: "/token_authority.v1.SessionService/GetSession",          admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
@@ -127,12 +128,12 @@ pub struct Asked<'a> {
 
 /// A call that may be made. There is no other way to get one than through the table.
 #[derive(Debug)]
-pub struct Admission {
+pub struct Permit {
     caller: Caller,
     realm: Arc<Realm>,
 }
 
-impl Admission {
+impl Permit {
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -156,15 +157,18 @@ impl Admission {
 
 impl Authority {
     /// Lets a call pass, or refuses it: the one gate of all calls that name a realm.
-    pub async fn admit(&self, asked: &Asked<'_>, shown: &Credentials<'_>) -> Result<Admission, Error> {
+    pub async fn authorize(&self, asked: &Asked<'_>, shown: &Credentials<'_>) -> Result<Permit, Error> {
         let row = row(asked.call).map_err(Error::internal)?;
         let realm = self.realm(asked.realm)?;
         let caller = match row.admits {
-            Anybody | Carried => return Ok(Admission { caller: Caller::Anybody, realm }),
+            Anybody | Carried => return Ok(Permit { caller: Caller::Anybody, realm }),
             AnyClient | Roles(_) => self.caller(&realm, shown).await?,
         };
+        if let Caller::Client(registered) = &caller {
+            self.throttle_caller(&realm, registered.client.id.as_str())?;
+        }
         if row.admits.lets(&caller, &realm, asked) {
-            return Ok(Admission { caller, realm });
+            return Ok(Permit { caller, realm });
         }
         let client = caller.client().map_or("", |client| client.id.as_str());
         debug!(realm = realm.policy.realm.as_str(), call = asked.call, client, "caller not permitted");

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use crate::domain::client::{Client, Role};
 use crate::domain::ids::Subject;
-use crate::verify::client::RegisteredClient;
+pub use crate::verify::client::RegisteredClient;
 use crate::verify::{Bearer, Verifier};
 
 use super::client_proof::ClientProof;

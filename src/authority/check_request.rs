@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::domain::ids::{Audience, Scope};
 use crate::verify::{VerifiedToken, Verifier};
 
-use super::authorization::Admission;
+use super::authorization::Permit;
 use super::{Authority, Error, Realm};
 
 /// Who passed, as headers for the service behind the gateway. A gateway takes all of them from the
@@ -89,7 +89,7 @@ impl Requirements {
     }
 
     /// Refuses a gateway that checks tokens for an audience which is not its own.
-    pub fn check_gateway(&self, by: &Admission) -> Result<(), Error> {
+    pub fn check_gateway(&self, by: &Permit) -> Result<(), Error> {
         let audience = self.audience.as_ref().unwrap_or(&by.realm().policy.default_audience);
         let client = by.client();
         Ok(client.map_or(Ok(()), |client| client.check_asked(std::slice::from_ref(audience), &[]))?)

@@ -16,7 +16,7 @@ use crate::domain::token::RefreshToken;
 pub use crate::verify::VerifiedToken;
 use crate::verify::Verifier;
 
-use super::authorization::Admission;
+use super::authorization::Permit;
 use super::{Authority, Error, Origin, Realm, is_cut_off};
 
 /// How long a caller waits for a revision that this instance has not read yet.
@@ -90,11 +90,7 @@ impl Authority {
 
     /// The same for a caller, which sees only tokens for its audiences, and refresh tokens of its own:
     /// any other looks inactive, as one that does not exist (RFC 7662, section 2.2).
-    pub async fn introspect_token_for(
-        &self,
-        by: &Admission,
-        request: &IntrospectToken,
-    ) -> Result<Introspection, Error> {
+    pub async fn introspect_token_for(&self, by: &Permit, request: &IntrospectToken) -> Result<Introspection, Error> {
         self.wait_for(&request.consistency).await?;
         self.introspect_visible(by, request).await
     }
@@ -102,7 +98,7 @@ impl Authority {
     /// Introspects many tokens, as of one moment or later; answers are in the order of the tokens.
     pub async fn introspect_tokens_for(
         &self,
-        by: &Admission,
+        by: &Permit,
         tokens: Vec<String>,
         consistency: Consistency,
     ) -> Result<Vec<Introspection>, Error> {
@@ -127,7 +123,7 @@ impl Authority {
         }
     }
 
-    async fn introspect_visible(&self, by: &Admission, request: &IntrospectToken) -> Result<Introspection, Error> {
+    async fn introspect_visible(&self, by: &Permit, request: &IntrospectToken) -> Result<Introspection, Error> {
         let answer = visible(self.introspect(by.realm(), request).await?, by.client());
         self.note_answered(by.realm(), &answer);
         Ok(answer)

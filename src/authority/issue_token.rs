@@ -9,8 +9,8 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
-use super::admission::Address;
-use super::authorization::Admission;
+use super::authorization::Permit;
+use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm};
 
 /// What a caller asks for; names are parsed, defaults not yet filled in.
@@ -61,7 +61,7 @@ impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
     pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
-        self.admit_address(&realm, Address::told(&request.device))?;
+        self.throttle_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
         let place = realm.place(&login.subject);
@@ -73,7 +73,7 @@ impl Authority {
     }
 
     /// The same for a caller, within the audiences and scopes that it is registered for.
-    pub async fn issue_token_for(&self, by: &Admission, request: IssueToken) -> Result<IssuedTokens, Error> {
+    pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
         if let Some(client) = by.client() {
             let default = std::slice::from_ref(&by.realm().policy.default_audience);
             let audience = if request.audience.is_empty() { default } else { &request.audience };

@@ -14,7 +14,6 @@ use crate::verify::revocations::RevocationIndex;
 use crate::verify::service_account::Cluster;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
-pub mod admission;
 mod audit;
 mod authenticate_client;
 pub mod authorization;
@@ -36,11 +35,11 @@ pub mod issue_token;
 mod jwks;
 pub mod keys;
 pub mod page;
-mod persisted;
+pub(crate) mod persisted;
 pub mod ports;
 mod realm;
 mod realm_change;
-mod realm_record;
+pub(crate) mod realm_record;
 mod realms;
 mod receipts;
 pub mod refresh_token;
@@ -50,6 +49,7 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod throttle;
 mod touches;
 pub mod watch_sessions;
 
@@ -69,7 +69,7 @@ pub struct Authority {
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
     touches: touches::Touches,
-    admission: admission::Admission,
+    throttle: throttle::Throttle,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -133,7 +133,7 @@ impl Authority {
             store,
             subjects,
             touches: touches::Touches::default(),
-            admission: admission::Admission::default(),
+            throttle: throttle::Throttle::default(),
             tasks,
             signer,
             verifier,
@@ -216,7 +216,7 @@ impl Authority {
                 }
             })
             .await?;
-        let answer = committed.answer.inspect_err(|refusal| self.admission.count(refusal));
+        let answer = committed.answer.inspect_err(|refusal| self.throttle.count(refusal));
         let (grant, signature) = answer??;
         let refresh_token =
             grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));

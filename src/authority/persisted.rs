@@ -18,11 +18,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 3;
 
 /// A record that can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     /// Not protobuf of this shape.
     #[error("not a subject record: {0}")]
     Damaged(#[from] prost::DecodeError),
@@ -93,7 +93,7 @@ impl std::fmt::Debug for RecordV2 {
 }
 
 /// The record as bytes.
-pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
+pub(crate) fn encode(record: &SubjectRecord) -> Vec<u8> {
     RecordV2 {
         format: FORMAT,
         subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
@@ -111,7 +111,7 @@ pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
 }
 
 /// The record that `encode` wrote.
-pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
     let record = RecordV2::decode(bytes)?;
     if record.format != FORMAT {
         return Err(DecodeError::Format(record.format));

@@ -8,8 +8,8 @@ use crate::domain::session::{Device, Session};
 use crate::domain::token::Confirmation;
 use crate::domain::transition::Decision;
 
-use super::admission::Address;
-use super::authorization::Admission;
+use super::authorization::Permit;
+use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, audit};
 
 /// What a caller presents and asks for.
@@ -36,7 +36,7 @@ impl Authority {
     }
 
     /// The same for a caller, within the audiences and scopes that it is registered for.
-    pub async fn refresh_token_by(&self, by: &Admission, request: RefreshToken) -> Result<IssuedTokens, Error> {
+    pub async fn refresh_token_by(&self, by: &Permit, request: RefreshToken) -> Result<IssuedTokens, Error> {
         self.refresh_within(by.realm().name().as_str(), by.client().cloned(), request).await
     }
 
@@ -47,7 +47,7 @@ impl Authority {
         request: RefreshToken,
     ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
-        self.admit_address(&realm, request.device.as_ref().and_then(Address::told))?;
+        self.throttle_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key

@@ -10,7 +10,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 use crate::verify::{Rejection, VerifiedToken};
 
-use super::authorization::Admission;
+use super::authorization::Permit;
 use super::ports::RecordKey;
 use super::{Authority, Error, Origin};
 
@@ -60,7 +60,7 @@ impl Authority {
     }
 
     /// The same for any caller.
-    pub async fn revoke_token_by(&self, by: &Admission, token: &str) -> Result<Revision, Error> {
+    pub async fn revoke_token_by(&self, by: &Permit, token: &str) -> Result<Revision, Error> {
         let realm = by.realm().name().as_str();
         match by.client() {
             Some(client) => self.revoke_token_for(realm, client, token).await,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
-use tonic::transport::Channel;
 use tracing::warn;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
 use super::receipts::Receipts;
 use super::revocation_entry::{read, time};
@@ -44,7 +44,7 @@ enum Broken {
 pub(super) struct Revocations {
     realm: RealmName,
     name: SubscriberName,
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     index: Arc<RevocationIndex>,
     clock: Arc<dyn Clock>,
     /// Every revocation up to here is in the index: milliseconds, or `NEVER`.
@@ -57,7 +57,7 @@ impl Revocations {
     pub(super) fn new(
         realm: RealmName,
         name: SubscriberName,
-        authority: TokenServiceClient<Channel>,
+        authority: TokenServiceClient<AuthorityChannel>,
         index: Arc<RevocationIndex>,
         clock: Arc<dyn Clock>,
     ) -> Self {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::Uri;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tracing::debug;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
 use super::identity::Identity;
 use super::jwks_http::HttpJwks;
@@ -51,7 +51,7 @@ pub enum WhenStale {
 #[derive(Debug)]
 #[must_use]
 pub struct VerifierBuilder {
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     issuer: String,
     audience: String,
     realm: String,
@@ -163,7 +163,7 @@ struct Shared {
     audience: Audience,
     keys: Arc<Keys>,
     revocations: Arc<Revocations>,
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     max_staleness: Duration,
     when_stale: WhenStale,
     clock: Arc<dyn Clock>,
@@ -187,9 +187,9 @@ pub struct Verifier(Arc<Shared>);
 
 impl Verifier {
     /// Accepts tokens of this issuer, byte for byte, that are for this audience.
-    pub fn builder(authority: Channel, issuer: &str, audience: &str) -> VerifierBuilder {
+    pub fn builder(authority: impl Into<AuthorityChannel>, issuer: &str, audience: &str) -> VerifierBuilder {
         VerifierBuilder {
-            authority: TokenServiceClient::new(authority),
+            authority: TokenServiceClient::new(authority.into()),
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             realm: "default".to_owned(),

@@ -59,7 +59,7 @@ impl Addressed for CheckRequest {
 #[async_trait]
 impl Authorization for ExtAuthz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let admission = self.gate.admit_as(&request, &request.get_ref().asked()).await?;
+        let permit = self.gate.admit_as(&request, &request.get_ref().asked()).await?;
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let mut settings = attributes.context_extensions;
         let removed = match settings.remove(AUTHORIZATION).as_deref() {
@@ -69,7 +69,7 @@ impl Authorization for ExtAuthz {
         };
         let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let required = Requirements::parse(settings).map_err(status)?;
-        required.check_gateway(&admission).map_err(status)?;
+        required.check_gateway(&permit).map_err(status)?;
         let held = attributes.request.and_then(|request| request.http).unwrap_or_default();
         // Envoy writes names in lower case, and several of one name as one.
         let header = |name: &str| held.headers.get(name).map(String::as_str);

@@ -8,7 +8,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use crate::authority::Authority;
-use crate::authority::authorization::{Admission, Asked, NoRow, row};
+use crate::authority::authorization::{Asked, NoRow, Permit, row};
 use crate::authority::caller::{Anonymous, Credentials};
 use crate::authority::client_proof::ClientProof;
 use crate::listener::Peer;
@@ -50,22 +50,22 @@ impl Gate {
     }
 
     /// The message of a call that may be made and keeps the rules of its `.proto` file.
-    pub(super) async fn admit<T>(&self, request: Request<T>) -> Result<(Admission, T), Status>
+    pub(super) async fn admit<T>(&self, request: Request<T>) -> Result<(Permit, T), Status>
     where
         T: Addressed + validate::Validate,
     {
-        let admission = self.admit_as(&request, &request.get_ref().asked()).await?;
+        let permit = self.admit_as(&request, &request.get_ref().asked()).await?;
         let message = request.into_inner();
         match validate::check(&message) {
-            Ok(()) => Ok((admission, message)),
+            Ok(()) => Ok((permit, message)),
             Err(violations) => Err(status::invalid(ErrorReason::InvalidRequest, violations)),
         }
     }
 
     /// The same for a message that is not ours.
-    pub(super) async fn admit_as<T>(&self, request: &Request<T>, asked: &Asked<'_>) -> Result<Admission, Status> {
+    pub(super) async fn admit_as<T>(&self, request: &Request<T>, asked: &Asked<'_>) -> Result<Permit, Status> {
         let shown = credentials(request.metadata(), request.extensions().get::<Peer>(), self.anonymous);
-        self.authority.admit(asked, &shown).await.map_err(status)
+        self.authority.authorize(asked, &shown).await.map_err(status)
     }
 }
 

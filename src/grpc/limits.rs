@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 
 use crate::domain::policy::REQUEST_DEADLINE;
 
-use crate::listener::Peer;
+use crate::listener::{Peer, Scarce};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
 use super::answer::Answer;
@@ -37,6 +37,10 @@ const BATCHES: [&str; 2] =
 const IN_FLIGHT: usize = 4_096;
 /// Batches under way: each may hold its 4 MiB while its last byte is awaited.
 const BATCHES_IN_FLIGHT: usize = 32;
+/// Of these, one connection has at most so many: whoever sends as slowly as it may leaves places for others.
+const BATCHES_OF_ONE_PEER: usize = 8;
+/// Streams that one connection has open, of those that `OpenStreams` has for all.
+const STREAMS_OF_ONE_PEER: usize = 64;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
 
@@ -103,11 +107,23 @@ where
         } else {
             (&self.limits.in_flight, MAX_REQUEST_BYTES)
         };
+        let is_unary = self.limits.unary.contains(request.uri().path());
+        let peer = request.extensions().get::<Peer>().cloned();
+        let scarce = match (is_batch, is_unary) {
+            (true, _) => Some((Scarce::Batch, BATCHES_OF_ONE_PEER)),
+            (false, false) => Some((Scarce::Stream, STREAMS_OF_ONE_PEER)),
+            (false, true) => None,
+        };
+        let share = match (&peer, scarce) {
+            (Some(peer), Some((of, most))) => match peer.share(of, most) {
+                None => return refuse(overloaded()),
+                share => share,
+            },
+            _ => None,
+        };
         let Ok(place) = places.clone().try_acquire_owned() else {
             return refuse(overloaded());
         };
-        let is_unary = self.limits.unary.contains(request.uri().path());
-        let peer = request.extensions().get::<Peer>().cloned();
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
         let is_asked_on = self.limits.asked_on.contains(request.uri().path());
         let bound = if is_asked_on { Bound::each(most) } else { Bound::all(most) };
@@ -118,11 +134,13 @@ where
         Box::pin(async move {
             match answering.await {
                 Err(_) => Ok(deadline_exceeded().into_http()),
-                Ok(Ok(answer)) if is_unary && !answer.body().is_end_stream() => {
-                    let untaken = peer.map(|peer| peer.has_to_take());
-                    Ok(answer.map(|body| Body::new(Answer::new(body, place, untaken))))
+                Ok(Ok(answer)) if answer.body().is_end_stream() => Ok(answer),
+                Ok(Ok(answer)) if is_unary => {
+                    // While the answer is in memory, the call counts as one under way.
+                    let kept = (place, share, peer.map(|peer| peer.has_to_take()));
+                    Ok(answer.map(|body| Body::new(Answer::new(body, kept))))
                 }
-                Ok(answer) => answer,
+                Ok(Ok(answer)) => Ok(answer.map(|body| Body::new(Answer::new(body, share)))),
             }
         })
     }
@@ -199,6 +217,8 @@ impl http_body::Body for Bounded {
 
 #[cfg(test)]
 mod tests {
+    use futures::stream;
+
     use super::*;
 
     #[test]
@@ -249,6 +269,37 @@ mod tests {
         tokio::time::advance(Duration::from_millis(21)).await;
         let answer = tokio::time::timeout(Duration::ZERO, first).await.expect("at once").expect("answers");
         assert_eq!(code(&answer), Some("4"), "DEADLINE_EXCEEDED");
+    }
+
+    #[tokio::test]
+    async fn one_connection_leaves_places_for_others() {
+        let endless = |_| async {
+            Ok(Response::new(Body::new(http_body_util::StreamBody::new(
+                stream::pending::<Result<Frame<Bytes>, Status>>(),
+            ))))
+        };
+        let mut service = Limits::default().layer(tower::service_fn(endless));
+        let of = |peer: &Peer, path: &str| {
+            let mut call = call(path);
+            call.extensions_mut().insert(peer.clone());
+            call
+        };
+        for (path, most) in [(BATCHES[0], BATCHES_OF_ONE_PEER), ("/a.B/Watch", STREAMS_OF_ONE_PEER)] {
+            let (greedy, other) = (Peer::default(), Peer::default());
+            let mut held = Vec::new();
+            for _ in 0..most {
+                let answer = service.call(of(&greedy, path)).await.expect("answers");
+                assert_eq!(code(&answer), None, "{path}");
+                held.push(answer);
+            }
+            let refused = service.call(of(&greedy, path)).await.expect("answers");
+            assert_eq!(code(&refused), Some("8"), "{path}: RESOURCE_EXHAUSTED");
+            let served = service.call(of(&other, path)).await.expect("answers");
+            assert_eq!(code(&served), None, "{path}: another connection has its own");
+            held.pop();
+            let again = service.call(of(&greedy, path)).await.expect("answers");
+            assert_eq!(code(&again), None, "{path}: its place is free again");
+        }
     }
 
     #[tokio::test]

@@ -176,3 +176,19 @@ fn answer(reason: ErrorReason, message: &str, mut details: ErrorDetails) -> Stat
     details.set_error_info(name, DOMAIN, HashMap::new());
     Status::with_error_details(code(reason), message, details)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn who_is_refused_together_does_not_come_back_together() {
+        let delay = |_| overloaded().get_details_retry_info().and_then(|info| info.retry_delay).expect("a delay");
+        let delays: HashSet<Duration> = (0..64).map(delay).collect();
+        assert!(delays.len() > 8, "{delays:?}");
+        let bounds = Duration::from_millis(100)..Duration::from_millis(300);
+        assert!(delays.iter().all(|delay| bounds.contains(delay)), "{delays:?}");
+    }
+}

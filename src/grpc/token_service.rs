@@ -48,9 +48,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::IssueTokenRequest>,
     ) -> Result<Response<v1::IssueTokenResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let request = issue(request).map_err(status)?;
-        let tokens = self.authority.issue_token_for(&admission, request).await.map_err(status)?;
+        let tokens = self.authority.issue_token_for(&permit, request).await.map_err(status)?;
         Ok(Response::new(v1::IssueTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 
@@ -58,9 +58,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RefreshTokenRequest>,
     ) -> Result<Response<v1::RefreshTokenResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let request = refresh(request).map_err(status)?;
-        let tokens = self.authority.refresh_token_by(&admission, request).await.map_err(status)?;
+        let tokens = self.authority.refresh_token_by(&permit, request).await.map_err(status)?;
         Ok(Response::new(v1::RefreshTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 
@@ -68,9 +68,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::IntrospectTokenRequest>,
     ) -> Result<Response<v1::IntrospectTokenResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let request = introspect(request).map_err(status)?;
-        let answer = self.authority.introspect_token_for(&admission, &request).await.map_err(status)?;
+        let answer = self.authority.introspect_token_for(&permit, &request).await.map_err(status)?;
         Ok(Response::new(introspection(answer)))
     }
 
@@ -78,9 +78,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let wait = Wait::parse(request.wait_for_subscribers)?;
-        let revision = self.authority.revoke_token_by(&admission, &request.token).await.map_err(status)?;
+        let revision = self.authority.revoke_token_by(&permit, &request.token).await.map_err(status)?;
         let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
         Ok(Response::new(v1::RevokeTokenResponse {
             revision: revision.to_string(),
@@ -100,9 +100,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::BatchIntrospectTokensRequest>,
     ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let consistency = wire::consistency(request.consistency).map_err(status)?;
-        let answers = self.authority.introspect_tokens_for(&admission, request.tokens, consistency).await;
+        let answers = self.authority.introspect_tokens_for(&permit, request.tokens, consistency).await;
         let answers = answers.map_err(status)?;
         let results = answers.into_iter().map(introspection).collect();
         Ok(Response::new(v1::BatchIntrospectTokensResponse { results }))

@@ -9,10 +9,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use zeroize::Zeroizing;
 
-use crate::authority::authorization::{Admission, Asked};
-use crate::authority::caller::{self, Credentials};
+use crate::authority::authorization::{Asked, Permit};
+use crate::authority::caller::{self, Credentials, RegisteredClient};
 use crate::authority::client_proof::ClientProof;
-use crate::verify::client::RegisteredClient;
 
 use super::Edge;
 use super::error::HttpError;
@@ -37,7 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InRealm {
 /// A client that proved who it is, and the rest of what it sent.
 pub(super) struct Caller {
     pub(super) realm: String,
-    pub(super) admission: Admission,
+    pub(super) permit: Permit,
     pub(super) registered: Arc<RegisteredClient>,
     pub(super) form: Form,
 }
@@ -55,9 +54,9 @@ impl FromRequest<Edge> for Caller {
         let shown = Credentials::Proof(proof(&headers, &mut form)?);
         let call = matched.as_ref().map_or("", |path| routes::call(path.as_str()));
         let asked = Asked { call, realm: &realm, subject: None, session: None };
-        let admission = edge.authority.admit(&asked, &shown).await?;
-        match admission.caller() {
-            caller::Caller::Client(registered) => Ok(Self { registered: registered.clone(), realm, admission, form }),
+        let permit = edge.authority.authorize(&asked, &shown).await?;
+        match permit.caller() {
+            caller::Caller::Client(registered) => Ok(Self { registered: registered.clone(), realm, permit, form }),
             _ => Err(HttpError::invalid_client()),
         }
     }

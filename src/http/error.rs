@@ -17,7 +17,7 @@ use crate::domain::refusal::Refusal;
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub(super) struct HttpError {
+pub(crate) struct HttpError {
     status: StatusCode,
     code: &'static str,
     description: Cow<'static, str>,

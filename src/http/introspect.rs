@@ -24,11 +24,11 @@ pub(super) async fn introspect(
     headers: HeaderMap,
     caller: Caller,
 ) -> Result<Response, HttpError> {
-    let Caller { realm, admission, registered, mut form } = caller;
+    let Caller { realm, permit, registered, mut form } = caller;
     let (required_audience, required_scope) = (None, Vec::new());
     let (token, consistency) = (form.required("token")?, Consistency::default());
     let request = IntrospectToken { token, required_audience, required_scope, consistency };
-    let answer = edge.authority.introspect_token_for(&admission, &request).await?;
+    let answer = edge.authority.introspect_token_for(&permit, &request).await?;
     let answer = match answer.active {
         // And nothing else (RFC 7662, section 2.2).
         None => json!({ "active": false }),

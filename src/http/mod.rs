@@ -15,7 +15,7 @@ mod browser_session;
 mod caller;
 mod discovery;
 mod error;
-mod form;
+pub(crate) mod form;
 mod forward_auth;
 mod headers;
 mod introspect;

@@ -39,7 +39,7 @@ impl Subscriber {
     async fn named(server: &TestServer, name: &str) -> Self {
         let (said, stream) = mpsc::channel(1);
         let subscribe = v1::RevocationSubscription { client_name: name.to_owned(), ..Default::default() };
-        let first = v1::FollowRevocationsRequest { step: Some(Step::Subscribe(subscribe)) };
+        let first = v1::FollowRevocationsRequest { step: Some(Step::Subscribe(subscribe)), ..Default::default() };
         said.send(first).await.expect("room");
         let messages = server.tokens.clone().follow_revocations(ReceiverStream::new(stream)).await.expect("a stream");
         Self { said, messages: messages.into_inner() }
@@ -60,7 +60,10 @@ impl Subscriber {
 
     async fn acknowledge(&self, receipt: i64) {
         let applied = Step::Applied(v1::RevocationReceipt { receipt });
-        self.said.send(v1::FollowRevocationsRequest { step: Some(applied) }).await.expect("the server listens");
+        self.said
+            .send(v1::FollowRevocationsRequest { step: Some(applied), ..Default::default() })
+            .await
+            .expect("the server listens");
     }
 }
 
@@ -173,7 +176,7 @@ async fn metrics(server: &TestServer) -> String {
 async fn what_is_no_subscription_is_refused() {
     let server = TestServer::start().await;
     let follow = |step| {
-        let first = v1::FollowRevocationsRequest { step };
+        let first = v1::FollowRevocationsRequest { step, ..Default::default() };
         let mut tokens = server.tokens.clone();
         async move { tokens.follow_revocations(tokio_stream::iter([first])).await.expect_err("refused") }
     };

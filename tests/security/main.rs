@@ -13,6 +13,7 @@ mod http_edge;
 mod idle_connections;
 mod key_rotation;
 mod layers;
+mod memory;
 mod message_sizes;
 mod oracle;
 mod raw_client;

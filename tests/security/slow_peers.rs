@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use token_authority::proto::v1;
+use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tonic::codegen::Bytes;
@@ -29,8 +30,11 @@ async fn a_peer_that_takes_no_answer_is_left() {
     scene.is_idle_again("answers").await;
     // Each place that it held is free again.
     let answers = (0..32).map(|_| {
-        let (mut tokens, batch) = (scene.tokens.clone(), batch.clone());
-        async move { tokens.batch_introspect_tokens(batch).await.map(|answer| answer.into_inner().results.len()) }
+        let (endpoint, batch) = (scene.endpoint(), batch.clone());
+        async move {
+            let mut tokens = TokenServiceClient::new(endpoint.connect().await.expect("connects"));
+            tokens.batch_introspect_tokens(batch).await.map(|answer| answer.into_inner().results.len())
+        }
     });
     for answer in futures::future::join_all(answers).await {
         assert_eq!(answer.expect("served"), 1_000);

@@ -21,6 +21,7 @@ mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
 mod restoring;
+mod sdk_faults;
 mod sealed;
 
 // The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on

@@ -58,6 +58,7 @@ impl RedisFleet {
     }
 
     /// Three primaries alone.
+    #[allow(dead_code, reason = "for the benchmark")]
     pub(crate) async fn cluster_of_three(options: &[&str]) -> Self {
         Self::cluster_of(3, 0, options).await
     }

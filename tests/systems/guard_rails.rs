@@ -1,13 +1,15 @@
 //! E. `guard-rails`: the deliberately simple one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use token_authority::domain::ids::Sid;
 use token_authority::proto::v1;
 use token_authority::proto::v1::TokenKind;
 use token_authority::proto::v1::revocation_entry::Target;
 use token_authority::proto::v1::watch_revocations_response::Event;
+use tonic::{Code, Status};
 
 use crate::boot::apart;
 use crate::rows::rows;
@@ -22,14 +24,29 @@ const SLACK: i64 = 60;
 
 rows! { "guard-rails":
     e1_there_are_two_tokens_and_no_refresh_moves_the_end,
+    e2_the_payload_has_six_claims_and_no_other_gets_in,
     e3_the_key_is_in_no_key_set_and_services_introspect,
     e4_a_refresh_leaves_the_refresh_token_as_it_is,
     e5_a_logout_is_kept_as_long_as_the_token_would_have_lived,
     e9_all_that_is_stored_has_an_end,
 }
 
+/// Nobody logs in without these claims.
+fn claimed() -> Value {
+    json!({ "phone_number": "+4915112345678", "role": "courier" })
+}
+
+async fn login(server: &TestServer, subject: &str) -> v1::TokenPair {
+    issue(server, subject, &claimed()).await.expect("issues")
+}
+
+async fn issue(server: &TestServer, subject: &str, said: &Value) -> Result<v1::TokenPair, Status> {
+    let (subject, claims) = (subject.to_owned(), claims::given(said));
+    server.issue(v1::IssueTokenRequest { subject, claims, ..v1::IssueTokenRequest::default() }).await
+}
+
 async fn e1_there_are_two_tokens_and_no_refresh_moves_the_end(server: &TestServer) {
-    let login = server.login("ann", "phone").await;
+    let login = login(server, "ann").await;
     let kinds = [&login.access_token, &login.refresh_token].map(|token| server.introspect(token));
     let [access, refresh] = kinds;
     assert_eq!((access.await.token_kind(), refresh.await.token_kind()), (TokenKind::Access, TokenKind::Refresh));
@@ -49,8 +66,41 @@ async fn e1_there_are_two_tokens_and_no_refresh_moves_the_end(server: &TestServe
     assert!(!server.introspect(&last.access_token).await.active);
 }
 
+async fn e2_the_payload_has_six_claims_and_no_other_gets_in(server: &TestServer) {
+    const LOCKED: [&str; 6] = ["exp", "iat", "jti", "phone_number", "role", "user_id"];
+    let login = login(server, "ann").await;
+    let next = server.refresh(&login.refresh_token).await.expect("refreshes");
+    for tokens in [&login, &next] {
+        let payload = claims::payload(&tokens.access_token);
+        let names: BTreeSet<_> = payload.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, BTreeSet::from(LOCKED));
+        let said = claimed();
+        assert_eq!(
+            (&payload["user_id"], &payload["role"], &payload["phone_number"]),
+            (&json!("ann"), &said["role"], &said["phone_number"])
+        );
+        assert!(server.introspect(&tokens.access_token).await.active, "what was left out is known all the same");
+    }
+    let with = |name: &str, value: Value| {
+        let mut said = claimed();
+        said[name] = value;
+        said
+    };
+    for said in [
+        with("email", json!("ann@example.com")),
+        with("user_id", json!("ben")),
+        with("sub", json!("ben")),
+        with("aud", json!("elsewhere")),
+        with("role", json!(["courier", "admin"])),
+        json!({ "role": "courier" }),
+    ] {
+        let refused = issue(server, "ann", &said).await.expect_err("no such token");
+        assert_eq!(refusal(&refused), (Code::InvalidArgument, "CLAIM_NOT_ALLOWED".to_owned()), "{said}");
+    }
+}
+
 async fn e3_the_key_is_in_no_key_set_and_services_introspect(server: &TestServer) {
-    let login = server.login("ann", "phone").await;
+    let login = login(server, "ann").await;
     assert_eq!(claims::header(&login.access_token)["alg"], "HS256");
     let by_http = get(server.http(), "/realms/guard-rails/.well-known/jwks.json").await;
     assert_eq!((by_http.status, by_http.json()), (200, json!({ "keys": [] })));
@@ -68,7 +118,7 @@ async fn e3_the_key_is_in_no_key_set_and_services_introspect(server: &TestServer
 }
 
 async fn e4_a_refresh_leaves_the_refresh_token_as_it_is(server: &TestServer) {
-    let login = server.login("ann", "phone").await;
+    let login = login(server, "ann").await;
     let mut ids = vec![claims::payload(&login.access_token)["jti"].clone()];
     for _ in 0..5 {
         server.pass(Duration::from_secs(30));
@@ -81,7 +131,7 @@ async fn e4_a_refresh_leaves_the_refresh_token_as_it_is(server: &TestServer) {
 }
 
 async fn e5_a_logout_is_kept_as_long_as_the_token_would_have_lived(server: &TestServer) {
-    let login = server.login("ann", "phone").await;
+    let login = login(server, "ann").await;
     server.pass(Duration::from_secs(300));
     server.revoke(&login.access_token).await;
     assert!(!server.introspect(&login.access_token).await.active);
@@ -115,9 +165,9 @@ async fn e9_all_that_is_stored_has_an_end(server: &TestServer) {
     for after in ["a look", "its end"] {
         let busy = apart(server).await;
         for subject in ["ann", "ben", "cat"] {
-            let login = busy.login(subject, "phone").await;
-            busy.refresh(&login.refresh_token).await.expect("refreshes");
-            let ended = busy.login(subject, "laptop").await;
+            let refreshed = login(&busy, subject).await;
+            busy.refresh(&refreshed.refresh_token).await.expect("refreshes");
+            let ended = login(&busy, subject).await;
             busy.revoke(&ended.access_token).await;
         }
         match after {

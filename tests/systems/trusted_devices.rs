@@ -11,6 +11,8 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
 use token_authority::client::TokenSource;
+use token_authority::config::Config;
+use token_authority::domain::policy::RealmPolicy;
 use token_authority::proto::v1;
 use token_authority::proto::v1::watch_sessions_response::Event;
 use tonic::{Code, Request};
@@ -26,10 +28,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 rows! { "trusted-devices":
     b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks,
-    b2_sessions_and_devices_are_listed,
+    b2_sessions_and_devices_are_listed_each_device_once,
+    b3_half_an_hour_without_activity_ends_a_session_and_its_access_token,
     b4_users_end_their_own_sessions_and_administrators_anybodys,
     b5_the_other_device_sees_what_happens,
-    b7_a_device_is_trusted_for_a_time_and_an_untrusted_one_gets_less,
+    b7_a_device_is_trusted_for_a_time_and_another_gets_less,
     b9_what_devices_do_at_once_happens_in_one_order,
     b10_nothing_at_rest_can_be_read,
     b11_a_logout_ends_everything_the_session_had,
@@ -39,12 +42,12 @@ rows! { "trusted-devices":
 
 async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server: &TestServer) {
     for (access, session) in [(15 * MINUTE, 7 * DAY), (60 * MINUTE, 30 * DAY)] {
-        let policy = |config: &mut token_authority::config::Config| {
-            let policy = config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices");
-            let policy = policy.expect("the realm");
+        let choice = |config: &mut Config| {
+            let policy = policy(config);
             (policy.access_lifetime, policy.session_lifetime, policy.idle_timeout) = (access, session, None);
+            (policy.devices.untrusted_access_lifetime, policy.devices.untrusted_session_lifetime) = (None, None);
         };
-        let chosen = start_with(&server.realm(), server.backend().store(), policy).await;
+        let chosen = start_with(&server.realm(), server.backend().store(), choice).await;
         let login = chosen.login("ann", "phone").await;
         let issued = claims::payload(&login.access_token)["iat"].as_i64().unwrap();
         let until =
@@ -56,11 +59,11 @@ async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server
     let directory = tempfile::tempdir().expect("a directory");
     let text = std::fs::read_to_string(realm_file("trusted-devices")).expect("the realm file");
     for (line, instead, says) in [
-        ("access_lifetime = \"15m\"", "access_lifetime = \"25h\"", "from 1s to 1day"),
-        ("access_lifetime = \"15m\"", "access_lifetime = \"0s\"", "from 1s to 1day"),
-        ("access_lifetime = \"15m\"", "access_lifetime = \"soon\"", "from 1s to 1day"),
-        ("session_lifetime = \"7d\"", "session_lifetime = \"366d\"", "from 1s to "),
-        ("session_lifetime = \"7d\"", "session_lifetime = \"10m\"", "must not be shorter than access_lifetime = 15m"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"25h\"", "from 1s to 1day"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"0s\"", "from 1s to 1day"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"soon\"", "from 1s to 1day"),
+        ("session_lifetime = \"30d\"", "session_lifetime = \"366d\"", "from 1s to "),
+        ("session_lifetime = \"30d\"", "session_lifetime = \"10m\"", "must not be shorter than access_lifetime = 1h"),
     ] {
         assert!(text.contains(line));
         let file = directory.path().join("realm.toml");
@@ -72,6 +75,11 @@ async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server
     }
 }
 
+/// The realm's policy, to be changed as an operator would in its file.
+fn policy(config: &mut Config) -> &mut RealmPolicy {
+    config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices").expect("the realm")
+}
+
 /// What `serve` says to a file with which it does not start.
 fn refused_start(file: &Path, directory: &Path) -> String {
     let mut serve = Command::new(env!("CARGO_BIN_EXE_token-authority"));
@@ -81,39 +89,56 @@ fn refused_start(file: &Path, directory: &Path) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-async fn b2_sessions_and_devices_are_listed(server: &TestServer) {
-    let devices = ["phone-1", "phone-2", "laptop"];
-    for device in devices {
-        server.login("bea", device).await;
-        server.pass(Duration::from_secs(1));
-    }
-    let named = |devices: Vec<Option<v1::Device>>| {
-        devices.into_iter().map(|device| device.expect("a device").device_id).collect::<Vec<_>>()
+async fn b2_sessions_and_devices_are_listed_each_device_once(server: &TestServer) {
+    let on = async |device_id: &str, platform: &str| {
+        let device = v1::Device { device_id: device_id.into(), platform: platform.into(), ..v1::Device::default() };
+        let request = v1::IssueTokenRequest { subject: "ann".into(), device: Some(device), ..Default::default() };
+        server.pass(MINUTE);
+        server.issue(request).await.expect("issues")
     };
-    let listed = server.sessions_of("bea").await;
-    let newest_first = ["laptop", "phone-2", "phone-1"];
-    assert_eq!(named(listed.into_iter().map(|session| session.device).collect()), newest_first);
-    let known = devices_of(server, "bea").await;
-    assert!(known.iter().all(|device| device.session_count == 1));
-    assert_eq!(named(known.into_iter().map(|device| device.device).collect()), newest_first);
+    let devices = [("phone-1", "ios"), ("phone-2", "ios"), ("laptop", "linux")];
+    for (id, platform) in devices {
+        on(id, platform).await;
+    }
+    let listed = server.sessions_of("ann").await;
+    let known: Vec<_> = listed.iter().map(|session| session.device.as_ref().unwrap().device_id.as_str()).collect();
+    assert_eq!(known, ["laptop", "phone-2", "phone-1"], "the latest first");
     // The same device again is the same device: its new session takes the place of its old one.
-    let again = server.login("bea", "phone-1").await;
-    let listed = server.sessions_of("bea").await;
+    let again = on("phone-1", "ios").await;
+    let listed = server.sessions_of("ann").await;
     assert_eq!((listed.len(), &listed[0].session_id), (3, &again.session_id));
-    assert_eq!((devices_of(server, "bea").await.len(), devices_of(server, "bea").await[0].session_count), (3, 1));
+
+    let request = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+    let known = server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices;
+    let told: Vec<_> = known
+        .iter()
+        .map(|known| {
+            let device = known.device.as_ref().unwrap();
+            (device.device_id.as_str(), device.platform.as_str(), known.session_count, known.trusted)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("phone-1", "ios", 1, false), ("laptop", "linux", 1, false), ("phone-2", "ios", 1, false)],
+        "the latest used first"
+    );
 }
 
-async fn devices_of(server: &TestServer, subject: &str) -> Vec<v1::KnownDevice> {
-    let (realm, subject) = (server.realm(), subject.to_owned());
-    let request = v1::ListDevicesRequest { realm, subject, ..Default::default() };
-    server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices
-}
-
-async fn trust(server: &TestServer, subject: &str, device_id: &str) -> v1::KnownDevice {
-    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
-    let request = v1::TrustDeviceRequest { realm, subject, device_id };
-    let answer = server.sessions.clone().trust_device(request).await;
-    answer.expect("trusts").into_inner().device.expect("a device")
+async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(server: &TestServer) {
+    // On a trusted device, where an access token would live for an hour.
+    for subject in ["ann", "ben"] {
+        server.login(subject, "phone").await;
+        trust(server, subject, "phone").await;
+    }
+    let [active, inactive] = [server.login("ann", "phone").await, server.login("ben", "phone").await];
+    server.pass(29 * MINUTE);
+    assert!(server.introspect(&inactive.refresh_token).await.active);
+    let active = server.refresh(&active.refresh_token).await.expect("29 minutes are not too long");
+    server.pass(2 * MINUTE);
+    assert!(!server.introspect(&inactive.access_token).await.active, "no access token outlives its session");
+    assert_eq!(refusal(&server.refresh(&inactive.refresh_token).await.expect_err("31 minutes")).1, "SESSION_IDLE");
+    assert_eq!(server.sessions_of("ben").await, []);
+    assert!(server.introspect(&active.access_token).await.active);
 }
 
 async fn b4_users_end_their_own_sessions_and_administrators_anybodys(server: &TestServer) {
@@ -193,40 +218,58 @@ async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
     assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Ended), &phone.session_id));
 }
 
-async fn b7_a_device_is_trusted_for_a_time_and_an_untrusted_one_gets_less(server: &TestServer) {
-    let lifetimes = |tokens: &v1::TokenPair| {
-        let issued = claims::payload(&tokens.access_token)["iat"].as_i64().unwrap();
-        let until = |time: Option<prost_types::Timestamp>| time.unwrap().seconds - issued;
-        (until(tokens.access_expire_time), claims::payload(&tokens.access_token)["sid"].clone())
+async fn b7_a_device_is_trusted_for_a_time_and_another_gets_less(server: &TestServer) {
+    let access = |tokens: &v1::TokenPair| {
+        let claims = claims::payload(&tokens.access_token);
+        (claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()) / 60
+    };
+    let session = async || {
+        let session = server.sessions_of("dora").await.remove(0);
+        let days = (session.expire_time.unwrap().seconds - session.create_time.unwrap().seconds) / 86_400;
+        (session.trusted, days)
     };
     let untrusted = server.login("dora", "phone").await;
-    assert_eq!(lifetimes(&untrusted).0, 300);
-    let expires = |sessions: Vec<v1::Session>| {
-        let session = sessions.into_iter().next().expect("a session");
-        let (create, expire) = (session.create_time.unwrap().seconds, session.expire_time.unwrap().seconds);
-        (session.trusted, expire - create)
-    };
-    assert_eq!(expires(server.sessions_of("dora").await), (false, 86_400));
-    assert!(trust(server, "dora", "phone").await.trusted);
+    assert_eq!((access(&untrusted), session().await), (15, (false, 7)));
+    trust(server, "dora", "phone").await;
     let refreshed = server.refresh(&untrusted.refresh_token).await.expect("refreshes");
-    assert_eq!(lifetimes(&refreshed).0, 900, "trusted since");
+    // An hour, were it not for the idle limit; the session keeps its end.
+    assert_eq!((access(&refreshed), session().await), (30, (true, 7)));
+    server.pass(10 * DAY);
     let login = server.login("dora", "phone").await;
-    assert_eq!((lifetimes(&login).0, expires(server.sessions_of("dora").await)), (900, (true, 7 * 86_400)));
+    assert_eq!((access(&login), session().await), (30, (true, 30)));
+    server.pass(20 * DAY);
+    let known = async || {
+        let (realm, subject) = (server.realm(), "dora".to_owned());
+        let request = v1::ListDevicesRequest { realm, subject, ..Default::default() };
+        server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices
+    };
+    assert_eq!(known().await.iter().map(|device| device.trusted).collect::<Vec<_>>(), [false], "lapsed, and known");
 
     // Somebody else with the same device id.
+    trust(server, "dora", "phone").await;
     let device = v1::Device { device_id: "phone".into(), user_agent: "other".into(), ..Default::default() };
     let login = v1::IssueTokenRequest { subject: "dora".into(), device: Some(device), ..Default::default() };
-    let changed = server.issue(login.clone()).await.expect("issues");
-    assert_eq!((lifetimes(&changed).0, devices_of(server, "dora").await[0].trusted), (300, false));
+    let mark = audit_log::mark();
+    let changed = server.issue(login).await.expect("issues");
+    assert_eq!((access(&changed), known().await[0].trusted), (15, false));
+    let noticed = audit_log::since(mark, &server.realm());
+    assert!(noticed.iter().any(|line| line["event"] == "device_changed" && line["device"] == "phone"));
 
-    trust(server, "dora", "phone").await;
-    server.pass(30 * DAY);
-    assert!(!devices_of(server, "dora").await[0].trusted, "trust lapses, and the device is remembered");
-    let last = server.issue(login).await.expect("issues");
-    let forget = v1::ForgetDeviceRequest { realm: server.realm(), subject: "dora".into(), device_id: "phone".into() };
-    let answer = server.sessions.clone().forget_device(forget).await.expect("forgets").into_inner();
-    assert_eq!((answer.revoked_count, devices_of(server, "dora").await), (1, vec![]));
-    assert!(!server.introspect(&last.access_token).await.active);
+    forget(server, "dora", "phone").await;
+    assert_eq!((known().await, server.sessions_of("dora").await), (vec![], vec![]));
+    assert!(!server.introspect(&changed.access_token).await.active);
+}
+
+async fn trust(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::TrustDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().trust_device(request).await.expect("trusts");
+}
+
+async fn forget(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::ForgetDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().forget_device(request).await.expect("forgets");
 }
 
 async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
@@ -240,7 +283,7 @@ async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
             }
             server.revoke(&login.access_token).await
         };
-        let (answers, _) = tokio::join!(refreshes, revoke);
+        let (answers, _, ()) = tokio::join!(refreshes, revoke, trust(server, "ann", "phone"));
         let mut answered = Vec::new();
         for answer in answers {
             match answer {
@@ -257,6 +300,10 @@ async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
             assert_eq!(refusal(&server.refresh(&pair.refresh_token).await.expect_err("over")).1, "SESSION_ENDED");
         }
         assert_eq!(server.sessions_of("ann").await, []);
+        let known = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+        let known = server.sessions.clone().list_devices(known).await.expect("lists").into_inner().devices;
+        assert_eq!((known.len(), known[0].trusted), (1, true), "no answer was lost to another");
+        forget(server, "ann", "phone").await;
     }
     let login = server.login("ann", "phone").await;
     let answers = join_all((0..8).map(|_| server.refresh(&login.refresh_token))).await;

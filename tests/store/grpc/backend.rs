@@ -37,7 +37,7 @@ impl Backend {
         self.own.as_ref().expect("a Redis of its own")
     }
 
-    #[allow(dead_code, reason = "not every run needs it")]
+    #[allow(dead_code, reason = "for servers beside the one that it is made for")]
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

@@ -21,29 +21,24 @@ use super::{Authority, Error, Realm};
 /// Callers and addresses that are remembered; beyond, those that come seldom are forgotten first.
 const REMEMBERED: usize = 1 << 16;
 
-/// What callers and addresses have used.
+/// What callers and addresses have used of their limits.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Throttle {
     /// By a keyed hash: no address is kept, and nobody can choose to collide with another.
     used: Cache<u64, Arc<AtomicI64>>,
     hasher: RandomState,
     refused: [AtomicU64; Limit::ALL.len()],
 }
 
-impl Default for Admission {
+impl Default for Throttle {
     fn default() -> Self {
         Self { used: Cache::new(REMEMBERED), hasher: RandomState::new(), refused: Default::default() }
     }
 }
 
-impl Admission {
+impl Throttle {
     /// One more of `who`, or a refusal.
-    fn admit(
-        &self,
-        limit: (Limit, RateLimit),
-        who: (&RealmName, impl Hash),
-        now: Timestamp,
-    ) -> Result<(), RateLimited> {
+    fn take(&self, limit: (Limit, RateLimit), who: (&RealmName, impl Hash), now: Timestamp) -> Result<(), RateLimited> {
         let (name, limit) = limit;
         let key = self.hasher.hash_one((name.name(), who.0.as_str(), who.1));
         let Ok(used) = self.used.get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default()));
@@ -67,7 +62,7 @@ impl Admission {
 
 /// Where a user calls from, as far as a limit tells users apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Address(IpAddr);
+pub(super) struct Address(IpAddr);
 
 impl Address {
     /// As the caller tells it; `None` if that is no address.
@@ -76,7 +71,7 @@ impl Address {
     }
 
     /// Of an address: whoever has one of IPv6 has the 64 bits behind it too (RFC 6177).
-    pub fn of(address: IpAddr) -> Self {
+    fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V6(v6) => {
                 let [a, b, c, d, ..] = v6.segments();
@@ -89,26 +84,25 @@ impl Address {
 
 impl Authority {
     /// One more call of a caller, as it is authenticated.
-    pub fn admit_caller(&self, realm: &Realm, caller: &str) -> Result<(), Error> {
-        self.count_against(Limit::ByCaller, realm.policy.rate_limits.by_caller, realm, caller)
+    pub fn throttle_caller(&self, realm: &Realm, caller: &str) -> Result<(), Error> {
+        self.throttled(Limit::ByCaller, realm.policy.rate_limits.by_caller, realm, caller)
     }
 
     /// One more login or refresh from an address, where that is known.
-    pub(super) fn admit_address(&self, realm: &Realm, address: Option<Address>) -> Result<(), Error> {
-        address
-            .map_or(Ok(()), |address| self.count_against(Limit::ByIp, realm.policy.rate_limits.by_ip, realm, address))
+    pub(super) fn throttle_address(&self, realm: &Realm, address: Option<Address>) -> Result<(), Error> {
+        address.map_or(Ok(()), |address| self.throttled(Limit::ByIp, realm.policy.rate_limits.by_ip, realm, address))
     }
 
     /// How often each limit refused.
     pub fn rate_limited(&self) -> impl Iterator<Item = (Limit, u64)> {
-        let refused = Limit::ALL.into_iter().zip(&self.admission.refused);
+        let refused = Limit::ALL.into_iter().zip(&self.throttle.refused);
         refused.map(|(limit, refused)| (limit, refused.load(Ordering::Relaxed)))
     }
 
-    fn count_against(&self, name: Limit, limit: Option<RateLimit>, realm: &Realm, who: impl Hash) -> Result<(), Error> {
+    fn throttled(&self, name: Limit, limit: Option<RateLimit>, realm: &Realm, who: impl Hash) -> Result<(), Error> {
         let Some(limit) = limit else { return Ok(()) };
-        let admitted = self.admission.admit((name, limit), (realm.name(), who), self.now()).map_err(Refusal::from);
-        admitted.inspect_err(|refusal| self.admission.count(refusal)).map_err(Error::from)
+        let taken = self.throttle.take((name, limit), (realm.name(), who), self.now()).map_err(Refusal::from);
+        taken.inspect_err(|refusal| self.throttle.count(refusal)).map_err(Error::from)
     }
 }
 
@@ -125,29 +119,29 @@ mod tests {
     #[test]
     fn each_caller_has_a_limit_of_its_own_and_threads_share_it() {
         let limit = (Limit::ByCaller, RateLimit::new(1_000, Duration::from_secs(1)).expect("a limit"));
-        let (admission, realm) = (Admission::default(), RealmName::parse("web").expect("a name"));
-        let admitted = || (0..500).filter(|_| admission.admit(limit, (&realm, "app"), at(0)).is_ok()).count();
+        let (throttle, realm) = (Throttle::default(), RealmName::parse("web").expect("a name"));
+        let admitted = || (0..500).filter(|_| throttle.take(limit, (&realm, "app"), at(0)).is_ok()).count();
         let total: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(admitted)).collect();
             threads.into_iter().map(|thread| thread.join().expect("ends")).sum()
         });
         assert_eq!(total, 1_000);
-        let limited = admission.admit(limit, (&realm, "app"), at(0)).expect_err("used up");
+        let limited = throttle.take(limit, (&realm, "app"), at(0)).expect_err("used up");
         assert_eq!(limited, RateLimited { limit: Limit::ByCaller, retry_after: Duration::from_millis(1) });
-        assert!(admission.admit(limit, (&realm, "app"), at(1)).is_ok());
-        assert!(admission.admit(limit, (&realm, "other"), at(0)).is_ok());
+        assert!(throttle.take(limit, (&realm, "app"), at(1)).is_ok());
+        assert!(throttle.take(limit, (&realm, "other"), at(0)).is_ok());
         let other = RealmName::parse("other").expect("a name");
-        assert!(admission.admit(limit, (&other, "app"), at(0)).is_ok(), "in another realm");
+        assert!(throttle.take(limit, (&other, "app"), at(0)).is_ok(), "in another realm");
     }
 
     #[test]
     fn memory_is_bounded_however_many_come() {
         let limit = (Limit::ByIp, RateLimit::new(1, Duration::from_secs(60)).expect("a limit"));
-        let (admission, realm) = (Admission::default(), RealmName::parse("web").expect("a name"));
+        let (throttle, realm) = (Throttle::default(), RealmName::parse("web").expect("a name"));
         for who in 0..2 * REMEMBERED {
-            assert!(admission.admit(limit, (&realm, who), at(0)).is_ok());
+            assert!(throttle.take(limit, (&realm, who), at(0)).is_ok());
         }
-        assert!(admission.used.len() <= REMEMBERED);
+        assert!(throttle.used.len() <= REMEMBERED);
     }
 
     #[test]
