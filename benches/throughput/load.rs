@@ -13,7 +13,7 @@ use tonic::codegen::Bytes;
 use crate::Failure;
 use crate::cores::CORES;
 use crate::process::{self, Process};
-use crate::wire::{Endpoint, Wire, Wires};
+use crate::wire::{Endpoint, Protocol, Wire, Wires};
 
 /// How many ask at once.
 pub(crate) const CALLERS: usize = 64;
@@ -60,9 +60,9 @@ pub(crate) async fn run<C: Caller>(
     pace: Pace,
     time: Duration,
 ) -> Result<(Measured, Vec<C>), Failure> {
-    let address = match endpoint {
-        Endpoint::Grpc(_) => server.grpc,
-        Endpoint::Http { .. } => server.http,
+    let address = match endpoint.protocol {
+        Protocol::Grpc => server.grpc,
+        Protocol::Http => server.http,
     };
     let wires = Wires::connect(address, endpoint, callers.len()).await?;
     let (before, own_before) = (process::cpu(server.id()), process::cpu_alone(std::process::id()));
@@ -80,7 +80,7 @@ pub(crate) async fn run<C: Caller>(
     }
     let (mut callers, mut latencies) = (Vec::new(), Vec::new());
     while let Some(finished) = working.join_next().await {
-        let (caller, own) = finished?.map_err(|error| format!("{}: {error}", endpoint.name()))?;
+        let (caller, own) = finished?.map_err(|error| format!("{}: {error}", endpoint.path))?;
         callers.push(caller);
         latencies.extend(own);
     }

@@ -127,7 +127,7 @@ impl<'a> Parts<'a> {
         let measured = match part {
             Part::Echo(sizes) => echo(self.echo_server().await?, sizes, Pace::Closed, time).await?,
             Part::HttpEcho(bytes) => {
-                let endpoint = Endpoint::Http { path: format!("/{bytes}"), authorization: None };
+                let endpoint = Endpoint::http(format!("/{bytes}"));
                 let callers = vec![Repeat::new("".into(), anything); CALLERS];
                 load::run(self.echo_server().await?, &endpoint, callers, Pace::Closed, time).await?.0
             }
@@ -156,7 +156,7 @@ impl<'a> Parts<'a> {
 
 async fn echo(server: &Process, sizes: (usize, usize), pace: Pace, time: Duration) -> Result<Measured, Failure> {
     let callers = || vec![Repeat::echo(sizes); CALLERS];
-    let endpoint = Endpoint::Grpc(echo::METHOD);
+    let endpoint = Endpoint::grpc(echo::METHOD);
     load::run(server, &endpoint, callers(), Pace::Closed, time / 5).await?;
     Ok(load::run(server, &endpoint, callers(), pace, time).await?.0)
 }

@@ -5,24 +5,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use token_authority::domain::algorithm::Algorithm;
 
 use crate::Failure;
-use crate::callers::{self, CLIENT, INTROSPECT, ISSUE, Issue, REFRESH, Refresh, Repeat, is_active};
+use crate::callers::{self, INTROSPECT, ISSUE, Issue, REFRESH, Refresh, Repeat, is_active};
 use crate::cores::CORES;
 use crate::forms::{self, RefreshForm};
 use crate::load::{self, CALLERS, Caller, Measured, Pace};
 use crate::process::{Addresses, Process};
 use crate::service::realm;
-use crate::stores::{Backing, SECRET, Stores};
+use crate::stores::{self, Backing, Stores};
 use crate::table::{Row, Section};
 use crate::wire::Endpoint;
-
-/// Of this service's, which is registered with the realms of the benchmark.
-const HTTP_CLIENT: &str = "bench";
 
 /// What is compared: which services know the algorithm, and whether introspection depends on it.
 const COMPARED: [(Algorithm, &[&str], bool); 2] =
@@ -57,24 +52,21 @@ pub(crate) async fn round(stores: &Stores, time: Duration) -> Result<Vec<Row>, F
 async fn ours(stores: &Stores, algorithm: Algorithm, time: Duration) -> Result<[(Measured, Measured); 2], Failure> {
     let url = stores.url(Backing::Redis, "compared").await?;
     let server = Process::authority(stores.directory(), &url, &[]).await?;
-    let authorization = Some(format!("Basic {}", STANDARD.encode(format!("{HTTP_CLIENT}:{SECRET}"))));
     let prefix = if algorithm == Algorithm::Rs256 { String::new() } else { format!("/realms/{}", realm(algorithm)) };
-    let http = |path: &str| {
-        let (path, authorization) = (format!("{prefix}/oauth2/{path}"), authorization.clone());
-        Endpoint::Http { path, authorization }
+    let http = |path: &str| Endpoint::http(format!("{prefix}/oauth2/{path}")).authorized(&stores::authorization());
+    let grpc = |method: &str| Endpoint::grpc(method).authorized(&stores::authorization());
+    let login = async || {
+        let issuers = Issue::all(realm(algorithm), stores::CLIENT);
+        Ok::<_, Failure>(load::run(&server, &grpc(ISSUE), issuers, Pace::Closed, time / 4).await?.1)
     };
-    let login = async |client| {
-        let issuers = Issue::all(realm(algorithm), client);
-        Ok::<_, Failure>(load::run(&server, &Endpoint::Grpc(ISSUE), issuers, Pace::Closed, time / 4).await?.1)
-    };
-    let (by_grpc, by_http) = (login(CLIENT).await?, login(HTTP_CLIENT).await?);
+    let (by_grpc, by_http) = (login().await?, login().await?);
     let token = by_http[0].issued.last().ok_or("nothing was issued")?;
     let known = Repeat::new(callers::introspect(realm(algorithm), token), is_active);
     let known = vec![known; CALLERS];
-    let introspected = warm(&server, &Endpoint::Grpc(INTROSPECT), known, time).await?;
+    let introspected = warm(&server, &grpc(INTROSPECT), known, time).await?;
     let posted = warm(&server, &http("introspect"), vec![forms::introspect(token); CALLERS], time).await?;
     let chains = Refresh::all(realm(algorithm), by_grpc.into_iter().map(|issuer| issuer.refresh_token));
-    let refreshed = run(&server, &Endpoint::Grpc(REFRESH), chains, time).await?;
+    let refreshed = run(&server, &grpc(REFRESH), chains, time).await?;
     let chains = RefreshForm::all(by_http.into_iter().map(|issuer| issuer.refresh_token));
     Ok([(introspected, posted), (refreshed, run(&server, &http("token"), chains, time).await?)])
 }
@@ -120,9 +112,8 @@ impl Peer {
 
     /// Introspection and refresh, and its memory after that.
     async fn measure(self, time: Duration) -> Result<([Measured; 2], Option<f64>), Failure> {
-        let authorization = Some(self.said.authorization);
-        let introspection = Endpoint::Http { path: self.said.introspection, authorization: authorization.clone() };
-        let refresh = Endpoint::Http { path: self.said.refresh, authorization };
+        let endpoint = |path: &str| Endpoint::http(path).authorized(&self.said.authorization);
+        let (introspection, refresh) = (endpoint(&self.said.introspection), endpoint(&self.said.refresh));
         let known = vec![forms::introspect(&self.said.access_token); CALLERS];
         let introspected = warm(&self.process, &introspection, known, time).await?;
         let refreshed = run(&self.process, &refresh, RefreshForm::all(self.said.refresh_tokens), time).await?;

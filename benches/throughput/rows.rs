@@ -17,6 +17,8 @@ pub(crate) enum Call {
     Issue,
     Refresh,
     IntrospectKnown,
+    /// By a caller that proves itself each time, with a secret.
+    IntrospectAsClient,
     IntrospectBatch,
     IntrospectConsistently,
     /// Where one call in a hundred is traced.
@@ -34,6 +36,7 @@ impl Call {
             Self::Issue => "issue",
             Self::Refresh => "refresh",
             Self::IntrospectKnown => "introspect known",
+            Self::IntrospectAsClient => "introspect known, caller by secret,",
             Self::IntrospectBatch => "introspect 100 known at once, tokens",
             Self::IntrospectConsistently => "introspect fully consistent",
             Self::IntrospectTraced => "introspect known, traced at 1 %,",
@@ -98,6 +101,7 @@ pub(crate) const ROWS: &[Spec] = &[
     row(Call::Issue, Rs256, Embedded, &[Signing(Rs256)]),
     row(Call::Refresh, Rs256, Embedded, &[Signing(Rs256)]).floor(0.7),
     row(Call::IntrospectKnown, Rs256, Embedded, &[Echo(INTROSPECTION)]).floor(0.6).at_half_load(),
+    row(Call::IntrospectAsClient, Rs256, Embedded, &[Echo(INTROSPECTION)]),
     row(Call::IntrospectBatch, Rs256, Embedded, &[Echo(INTROSPECTIONS)]),
     row(Call::IntrospectConsistently, Rs256, Embedded, &[Echo(INTROSPECTION), Record]),
     row(Call::KeySet, Rs256, Embedded, &[HttpEcho(KEY_SET)]),

@@ -78,7 +78,7 @@ async fn costs(
 
     let before = Busy::of(redis)?;
     let (issued, issuers) =
-        load::run(server, &Endpoint::Grpc(ISSUE), Issue::all(REALM, CLIENT), Pace::Closed, time).await?;
+        load::run(server, &Endpoint::grpc(ISSUE), Issue::all(REALM, CLIENT), Pace::Closed, time).await?;
     let issue = processor(issued, before.a_call(redis, issued, time)?);
 
     let tokens: Vec<_> = issuers.into_iter().flat_map(|issuer| issuer.issued).collect();
@@ -90,7 +90,7 @@ async fn costs(
     while !complete(&feed.message().await?.ok_or("the feed ended")?.event) {}
     let before = Busy::of(redis)?;
     let callers = Each::of(tokens.iter().map(|token| callers::revoke(REALM, token)), callers::anything);
-    let (revoked, _) = load::run(server, &Endpoint::Grpc(REVOKE), callers, Pace::Closed, 60 * time).await?;
+    let (revoked, _) = load::run(server, &Endpoint::grpc(REVOKE), callers, Pace::Closed, 60 * time).await?;
     let took = Duration::from_secs_f64(precise(revocations as u64) / revoked.per_second);
     let revoke = processor(revoked, before.a_call(redis, revoked, took)?);
     let (mut entries, mut bytes) = (0, 0);

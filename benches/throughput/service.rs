@@ -15,13 +15,15 @@ use crate::parts::Parts;
 use crate::process::Process;
 use crate::rows::{Call, ROWS, Spec, Start};
 use crate::sessions::precise;
-use crate::stores::{Backing, Stores};
+use crate::stores::{self, Backing, Stores};
 use crate::table::{Limit, Row, Section};
 use crate::wire::Endpoint;
 use crate::{Failure, local};
 
 /// Of the store on each backing.
 const PREFIX: &str = "ta";
+/// Where the default realm publishes its keys.
+const KEY_SET: &str = "/.well-known/jwks.json";
 /// In one request, and how many ask for so much at once: the server takes 32 such calls at a time.
 const BATCH: usize = 100;
 const BATCH_CALLERS: usize = 16;
@@ -126,7 +128,7 @@ impl Stock {
     async fn measure(&mut self, server: &Process, call: Call, pace: Pace, time: Duration) -> Result<Measured, Failure> {
         let realm = realm(self.algorithm);
         let token = self.tokens.last().ok_or("nothing was issued")?;
-        let grpc = |request| (Endpoint::Grpc(INTROSPECT), Repeat::new(request, is_active));
+        let grpc = |request| (Endpoint::grpc(INTROSPECT), Repeat::new(request, is_active));
         let (endpoint, caller) = match call {
             Call::Issue => return self.issue(server, pace, time).await,
             Call::Refresh => return self.refresh(server, pace, time).await,
@@ -134,7 +136,7 @@ impl Stock {
             Call::IntrospectFirstTime => {
                 let requests = self.tokens.iter().map(|token| callers::introspect(realm, token));
                 let callers = Each::of(requests, is_active);
-                return Ok(load::run(server, &Endpoint::Grpc(INTROSPECT), callers, pace, time).await?.0);
+                return Ok(load::run(server, &Endpoint::grpc(INTROSPECT), callers, pace, time).await?.0);
             }
             Call::LocalKnown | Call::LocalFirstTime => {
                 let channel = Address::from_shared(format!("http://{}", server.grpc))?.connect().await?;
@@ -145,12 +147,18 @@ impl Stock {
                 });
             }
             Call::IntrospectKnown | Call::IntrospectTraced => grpc(callers::introspect(realm, token)),
+            Call::IntrospectAsClient => {
+                let endpoint = Endpoint::grpc(INTROSPECT).authorized(&stores::authorization());
+                (endpoint, Repeat::new(callers::introspect(realm, token), is_active))
+            }
             Call::IntrospectConsistently => grpc(callers::introspect_consistently(realm, token)),
             Call::IntrospectBatch => {
                 let batch = callers::introspect_many(realm, &self.tokens[..BATCH.min(self.tokens.len())]);
-                (Endpoint::Grpc(INTROSPECT_MANY), Repeat::new(batch, first_is_active))
+                (Endpoint::grpc(INTROSPECT_MANY), Repeat::new(batch, first_is_active))
             }
-            Call::KeySet => (key_set(), Repeat::new("".into(), |answer| answer.starts_with(br#"{"keys""#))),
+            Call::KeySet => {
+                (Endpoint::http(KEY_SET), Repeat::new("".into(), |answer| answer.starts_with(br#"{"keys""#)))
+            }
         };
         let callers = vec![caller; if call == Call::IntrospectBatch { BATCH_CALLERS } else { CALLERS }];
         load::run(server, &endpoint, callers.clone(), Pace::Closed, time / 5).await?;
@@ -166,7 +174,7 @@ impl Stock {
 
     async fn refresh(&mut self, server: &Process, pace: Pace, time: Duration) -> Result<Measured, Failure> {
         let chains = Refresh::all(realm(self.algorithm), self.chains.drain(..));
-        let (measured, chains) = load::run(server, &Endpoint::Grpc(REFRESH), chains, pace, time).await?;
+        let (measured, chains) = load::run(server, &Endpoint::grpc(REFRESH), chains, pace, time).await?;
         for chain in chains {
             self.chains.extend(chain.chains);
             self.tokens.extend(chain.issued);
@@ -180,7 +188,7 @@ impl Stock {
         let (_, issuers) = issue(server, realm, Pace::Closed, time).await?;
         let tokens = issuers.into_iter().flat_map(|issuer| issuer.issued);
         let callers = Each::of(tokens.map(|token| callers::revoke(realm, &token)), anything);
-        Ok(load::run(server, &Endpoint::Grpc(REVOKE), callers, pace, time).await?.0)
+        Ok(load::run(server, &Endpoint::grpc(REVOKE), callers, pace, time).await?.0)
     }
 }
 
@@ -190,7 +198,7 @@ async fn issue(
     pace: Pace,
     time: Duration,
 ) -> Result<(Measured, Vec<Issue>), Failure> {
-    load::run(server, &Endpoint::Grpc(ISSUE), Issue::all(realm, CLIENT), pace, time).await
+    load::run(server, &Endpoint::grpc(ISSUE), Issue::all(realm, CLIENT), pace, time).await
 }
 
 /// The realm that signs by this algorithm.
@@ -200,8 +208,4 @@ pub(crate) fn realm(algorithm: Algorithm) -> &'static str {
         Algorithm::EdDsa => "eddsa",
         _ => "default",
     }
-}
-
-fn key_set() -> Endpoint {
-    Endpoint::Http { path: "/.well-known/jwks.json".to_owned(), authorization: None }
 }

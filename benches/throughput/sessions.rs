@@ -132,7 +132,7 @@ pub(crate) fn used_memory(redis: &RedisServer) -> Result<f64, Failure> {
 /// Logs in, two sessions a subject, and keeps some pairs of tokens.
 pub(crate) async fn fill(server: &Process, sessions: std::ops::Range<u64>) -> Result<Vec<TokenPair>, Failure> {
     let logins = Login::all(REALM, sessions, USED);
-    let (_, logins) = load::run(server, &Endpoint::Grpc(ISSUE), logins, Pace::Closed, FILLED_WITHIN).await?;
+    let (_, logins) = load::run(server, &Endpoint::grpc(ISSUE), logins, Pace::Closed, FILLED_WITHIN).await?;
     Ok(logins.into_iter().flat_map(|login| login.kept).collect())
 }
 
@@ -166,13 +166,13 @@ impl Used {
     /// Refreshes, and introspections.
     pub(crate) async fn measure(&mut self, server: &Process, time: Duration) -> Result<[Measured; 2], Failure> {
         let chains = std::mem::take(&mut self.chains);
-        let (refreshed, chains) = load::run(server, &Endpoint::Grpc(REFRESH), chains, Pace::Closed, time).await?;
+        let (refreshed, chains) = load::run(server, &Endpoint::grpc(REFRESH), chains, Pace::Closed, time).await?;
         self.chains = chains;
         self.chains.iter_mut().for_each(|chain| chain.issued.clear());
         let each = self.access_tokens.iter().map(|token| callers::introspect(REALM, token));
         let callers = Each::again_and_again(each, is_active);
-        load::run(server, &Endpoint::Grpc(INTROSPECT), callers.clone(), Pace::Closed, time / 5).await?;
-        let (introspected, _) = load::run(server, &Endpoint::Grpc(INTROSPECT), callers, Pace::Closed, time).await?;
+        load::run(server, &Endpoint::grpc(INTROSPECT), callers.clone(), Pace::Closed, time / 5).await?;
+        let (introspected, _) = load::run(server, &Endpoint::grpc(INTROSPECT), callers, Pace::Closed, time).await?;
         Ok([refreshed, introspected])
     }
 }
@@ -189,11 +189,11 @@ pub(crate) fn median(all: &[[Measured; 2]]) -> [Measured; 2] {
 /// How often a refresh asks Redis.
 async fn round_trips(server: &Process, redis: &RedisServer) -> Result<Figure, Failure> {
     let one = Issue::all(REALM, CLIENT).into_iter().take(1).map(|issuer| Few::new(issuer, 1)).collect();
-    let (_, issuers) = load::run(server, &Endpoint::Grpc(ISSUE), one, Pace::Closed, FILLED_WITHIN).await?;
+    let (_, issuers) = load::run(server, &Endpoint::grpc(ISSUE), one, Pace::Closed, FILLED_WITHIN).await?;
     let chains = issuers.into_iter().map(|issuer| Refresh::new(REALM, issuer.caller.refresh_token));
     let chains = chains.map(|chain| Few::new(chain, WATCHED)).collect();
     let monitor = redis.monitor();
-    load::run(server, &Endpoint::Grpc(REFRESH), chains, Pace::Closed, FILLED_WITHIN).await?;
+    load::run(server, &Endpoint::grpc(REFRESH), chains, Pace::Closed, FILLED_WITHIN).await?;
     let heard = monitor.heard(redis);
     let said = |line: &&[u8], what: &[u8]| line.windows(what.len()).any(|part| part == what);
     // What a script does is part of the command that ran it.

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use token_authority::verify::client::SecretHash;
 use tokio::sync::OnceCell;
@@ -12,8 +14,9 @@ use crate::Failure;
 use crate::redis_fleet::RedisFleet;
 use crate::redis_server::RedisServer;
 
-/// Of the client that calls over HTTP.
-pub(crate) const SECRET: &str = "tas_a-secret-of-the-benchmark";
+/// The client that each realm knows, and its secret.
+pub(crate) const CLIENT: &str = "bench";
+const SECRET: &str = "tas_a-secret-of-the-benchmark";
 /// Written ahead and synced every second; rewriting the file would disturb what is measured.
 const DURABLE: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
 
@@ -52,9 +55,9 @@ impl Stores {
         let secret = SecretHash::of(SECRET).ok_or("the secret is too short")?;
         for (name, algorithm) in [("default", "RS256"), ("es256", "ES256"), ("eddsa", "EdDSA")] {
             let text = format!(
-                "[realm]\nname = \"{name}\"\nalgorithm = \"{algorithm}\"\naccess_lifetime = \"24h\"\n\n[[realm.clients]]\nid = \"bench\"\n\
+                "[realm]\nname = \"{name}\"\nalgorithm = \"{algorithm}\"\naccess_lifetime = \"24h\"\n\n[[realm.clients]]\nid = \"{CLIENT}\"\n\
                  secrets = [\"{secret}\"]\ngrants = [\"refresh_token\"]\naudiences = \"any\"\nscopes = \"any\"\n\
-                 roles = [\"introspect\"]\n"
+                 roles = [\"issuer\", \"introspector\"]\n"
             );
             fs::write(realms.join(format!("{name}.toml")), text)?;
         }
@@ -77,4 +80,9 @@ impl Stores {
     pub(crate) async fn redis(&self) -> &RedisServer {
         self.redis.get_or_init(|| RedisServer::start_with(&DURABLE)).await
     }
+}
+
+/// How that client proves itself.
+pub(crate) fn authorization() -> String {
+    format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{SECRET}")))
 }

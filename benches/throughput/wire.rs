@@ -19,21 +19,49 @@ pub(crate) const CONNECTIONS: usize = 4;
 /// The byte of compression and the length before a message.
 const PREFIX: usize = 5;
 
-/// What is called.
+/// What is called, and as whom.
 #[derive(Clone)]
-pub(crate) enum Endpoint {
-    /// A method.
-    Grpc(&'static str),
-    /// A path; posted to as a form, if there is something to say.
-    Http { path: String, authorization: Option<String> },
+pub(crate) struct Endpoint {
+    pub(crate) protocol: Protocol,
+    pub(crate) path: String,
+    authorization: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Grpc,
+    /// Posted to as a form, if there is something to say.
+    Http,
 }
 
 impl Endpoint {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Grpc(method) => method,
-            Self::Http { path, .. } => path,
-        }
+    pub(crate) fn grpc(method: &str) -> Self {
+        Self { protocol: Protocol::Grpc, path: method.to_owned(), authorization: None }
+    }
+
+    pub(crate) fn http(path: impl Into<String>) -> Self {
+        Self { protocol: Protocol::Http, path: path.into(), authorization: None }
+    }
+
+    /// The value of the header.
+    pub(crate) fn authorized(self, authorization: &str) -> Self {
+        Self { authorization: Some(authorization.to_owned()), ..self }
+    }
+
+    fn head(&self, server: SocketAddr) -> Result<Box<http::request::Parts>, Failure> {
+        let request = match self.protocol {
+            Protocol::Grpc => http::Request::post(format!("http://{server}{}", self.path))
+                .header("content-type", "application/grpc")
+                .header("te", "trailers"),
+            Protocol::Http => http::Request::post(&self.path)
+                .header("host", server.to_string())
+                .header("content-type", "application/x-www-form-urlencoded"),
+        };
+        let request = match &self.authorization {
+            Some(authorization) => request.header("authorization", authorization),
+            None => request,
+        };
+        Ok(Box::new(request.body(())?.into_parts().0))
     }
 }
 
@@ -52,11 +80,10 @@ pub(crate) enum Wire {
 impl Wires {
     /// Connects so many callers.
     pub(crate) async fn connect(server: SocketAddr, endpoint: &Endpoint, callers: usize) -> Result<Self, Failure> {
-        let mut connections = JoinSet::new();
+        let (mut connections, head) = (JoinSet::new(), endpoint.head(server)?);
         let mut wires = Vec::new();
-        match endpoint {
-            Endpoint::Grpc(method) => {
-                let head = head(http::Request::post(format!("http://{server}{method}")), "application/grpc")?;
+        match endpoint.protocol {
+            Protocol::Grpc => {
                 let mut senders = Vec::new();
                 for _ in 0..CONNECTIONS {
                     let mut builder = h2::client::Builder::new();
@@ -68,12 +95,7 @@ impl Wires {
                 let shared = senders.iter().cycle().take(callers);
                 wires.extend(shared.map(|send| Wire::Grpc { send: send.clone(), head: head.clone() }));
             }
-            Endpoint::Http { path, authorization } => {
-                let mut request = http::Request::post(path).header("host", server.to_string());
-                if let Some(authorization) = authorization {
-                    request = request.header("authorization", authorization);
-                }
-                let head = head(request, "application/x-www-form-urlencoded")?;
+            Protocol::Http => {
                 for _ in 0..callers {
                     let (send, connection) = http1::handshake(TokioIo::new(stream(server).await?)).await?;
                     connections.spawn(async move { drop(connection.await) });
@@ -99,11 +121,6 @@ async fn stream(server: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(server).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn head(request: http::request::Builder, media_type: &str) -> Result<Box<http::request::Parts>, Failure> {
-    let request = request.header("content-type", media_type).header("te", "trailers").body(())?;
-    Ok(Box::new(request.into_parts().0))
 }
 
 async fn grpc(send: &SendRequest<Bytes>, head: &http::request::Parts, message: &[u8]) -> Result<Bytes, String> {

@@ -1,5 +1,7 @@
 //! `RefreshToken`: a session goes on with its next pair of tokens.
 
+use std::sync::Arc;
+
 use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
@@ -10,7 +12,7 @@ use crate::domain::transition::Decision;
 
 use super::authorization::Permit;
 use super::throttle::Address;
-use super::{Authority, Error, IssuedTokens, audit};
+use super::{Authority, Error, IssuedTokens, Realm, audit};
 
 /// What a caller presents and asks for.
 #[derive(Debug, Clone)]
@@ -47,6 +49,16 @@ impl Authority {
         request: RefreshToken,
     ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        let refreshed = self.refresh(realm.clone(), bound, request).await;
+        refreshed.map_err(|error| realm.told(error))
+    }
+
+    async fn refresh(
+        &self,
+        realm: Arc<Realm>,
+        bound: Option<Client>,
+        request: RefreshToken,
+    ) -> Result<IssuedTokens, Error> {
         self.throttle_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm

@@ -19,6 +19,7 @@ mod environment;
 mod kubernetes;
 mod layers;
 mod listeners;
+mod messages;
 mod problem;
 mod rate_limits;
 mod reader;

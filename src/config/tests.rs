@@ -66,6 +66,7 @@ fn the_example_names_every_key_and_says_the_defaults() {
         ("realm.keys", &realm_keys::KEYS[..]),
         ("realm.devices", &devices::KEYS[..]),
         ("realm.rate_limits", &rate_limits::KEYS[..]),
+        ("realm.messages", &messages::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
     // In place of another key, so they can't be spelled out beside it.
@@ -189,6 +190,10 @@ fn each_key_of_a_realm_has_bounds() {
         ("claims = [\"id\"]\nsubject_claim = \"id\"", "\"id\" is one of claims"),
         ("default_client = \"\"", "or \"none\""),
         ("keys = \"90d\"", "must be a table: [realm.keys]"),
+        ("[realm.messages]\nrefresh_invalid = \"\"", "message must be 1 to 255 printable ASCII"),
+        ("[realm.messages]\naccess_invalid = \"a \\\"b\\\"\"", "without '\"' and '\\'"),
+        ("[realm.messages]\nrevoked = \"gone\"", "access_invalid is missing"),
+        ("[realm.messages]\nrevoke = \"gone\"", "did you mean \"revoked\"?"),
         ("[realm.keys]\nlifetime = \"never\"", "or \"none\""),
         ("[realm.keys]\nlifetime = \"59m\"", "from 1h to "),
         ("[realm.keys]\nlifetime = \"1h\"", "lifetime = 1h must be at least twice publish_ahead = 1h"),

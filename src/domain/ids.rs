@@ -98,6 +98,13 @@ name!(
     "must be 1 to 64 base64url characters"
 );
 
+name!(
+    /// What a realm tells callers (`error_description`, RFC 6749, section 5.2).
+    Message, "message", 255,
+    |c| matches!(c, '\x20' | '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e'),
+    "must be 1 to 255 printable ASCII characters without '\"' and '\\' (RFC 6749, section 5.2)"
+);
+
 /// Who a token speaks for (`sub`). Personal data: no `Display`, redacted in `Debug`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Subject(Arc<Wiped>);

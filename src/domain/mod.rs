@@ -11,6 +11,7 @@ pub mod fact;
 pub mod ids;
 pub mod key_ring;
 pub mod live;
+pub mod messages;
 pub mod open_session;
 pub mod own_claims;
 pub mod policy;

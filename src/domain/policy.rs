@@ -9,6 +9,7 @@ use super::claims::Claims;
 use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
+use super::messages::Messages;
 use super::own_claims::OwnClaims;
 use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
@@ -113,6 +114,8 @@ pub struct RealmPolicy {
     pub profile: Arc<TokenProfile>,
     /// Which others.
     pub claims: OwnClaims,
+    /// What callers are told instead of reasons.
+    pub messages: Messages,
     /// The client of a session for which none was named.
     pub default_client: Option<ClientId>,
     /// The cookie in which a browser carries an access token.
@@ -160,6 +163,7 @@ impl RealmPolicy {
             scopes: Allowed::Any,
             profile: Arc::default(),
             claims: OwnClaims::Any,
+            messages: Messages::default(),
             default_client,
             access_cookie: CookieName::parse(ACCESS_COOKIE).expect("a constant that is a name"),
         }

@@ -70,6 +70,31 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it says why a refresh token is no longer answered: what a realm may fold into one. A
+    /// superseded one is not among them, since its session lives on and its holder may go on.
+    pub const fn is_of_refresh_token(&self) -> bool {
+        match self {
+            Self::RefreshTokenInvalid
+            | Self::RefreshTokenExpired
+            | Self::RefreshTokenReplayed
+            | Self::SessionEnded
+            | Self::SessionIdle
+            | Self::ClientMismatch
+            | Self::ConfirmationMismatch => true,
+            Self::RefreshTokenSuperseded
+            | Self::RequestIdReused
+            | Self::SessionLimitReached
+            | Self::RateLimited(_)
+            | Self::DeviceNotTrusted
+            | Self::UnknownDevice
+            | Self::ClientNotPermitted
+            | Self::NotExchangeable(_)
+            | Self::ScopeNotGranted(_)
+            | Self::AudienceNotAllowed(_)
+            | Self::ClaimNotAllowed { .. } => false,
+        }
+    }
+
     /// As logs say it.
     pub const fn name(&self) -> &'static str {
         match self {

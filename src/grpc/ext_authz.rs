@@ -11,7 +11,7 @@ use envoy_types::ext_authz::v3::pb::{
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value as ProtoValue};
 use envoy_types::pb::google::rpc;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Code, Request, Response, Status, async_trait};
 
 use crate::authority::authorization::Asked;
@@ -85,7 +85,7 @@ impl Authorization for ExtAuthz {
         let verdict = self.authority.check_request(&held, &required).await.map_err(status)?;
         Ok(Response::new(match verdict {
             Verdict::Allowed(token) => allowed(&token, removed),
-            Verdict::Denied(denial) => denied(denial),
+            Verdict::Denied(denial) => denied(&denial),
         }))
     }
 }
@@ -109,12 +109,14 @@ fn allowed(token: &VerifiedToken, remove_authorization: bool) -> CheckResponse {
     }
 }
 
-fn denied(denial: Denial) -> CheckResponse {
-    let answer = DeniedHttpResponse {
-        status: Some(HttpStatus { code: i32::from(denial.status()) }),
-        headers: vec![header("www-authenticate", denial.challenge().to_owned())],
-        body: String::new(),
-    };
+fn denied(denial: &Denial) -> CheckResponse {
+    let mut headers = vec![header("www-authenticate", denial.challenge().into_owned())];
+    let mut body = String::new();
+    if let Some(told) = denial.told() {
+        headers.push(header("content-type", "application/json".to_owned()));
+        body = json!({ "error": "invalid_token", "error_description": told.as_str() }).to_string();
+    }
+    let answer = DeniedHttpResponse { status: Some(HttpStatus { code: i32::from(denial.status()) }), headers, body };
     CheckResponse {
         // Anything but OK; the client gets the answer below.
         status: Some(rpc::Status { code: Code::PermissionDenied.into(), ..rpc::Status::default() }),

@@ -41,6 +41,7 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             | KeyRefusal::OfAnotherRealm
             | KeyRefusal::TooManyPrepared => ErrorReason::KeyStateConflict,
         },
+        Error::Folded { .. } => ErrorReason::RefreshTokenInvalid,
         Error::Refused(refusal) => match refusal {
             Refusal::RefreshTokenInvalid => ErrorReason::RefreshTokenInvalid,
             Refusal::RefreshTokenExpired => ErrorReason::RefreshTokenExpired,
@@ -126,9 +127,11 @@ pub(super) fn status(error: Error) -> Status {
             error!(%cause, "internal error");
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
-        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey | Error::ClientNotAuthenticated => {
-            answer(reason, &error.to_string(), ErrorDetails::new())
-        }
+        Error::Refused(_)
+        | Error::Folded { .. }
+        | Error::Key(_)
+        | Error::NoSigningKey
+        | Error::ClientNotAuthenticated => answer(reason, &error.to_string(), ErrorDetails::new()),
     }
 }
 

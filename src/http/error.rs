@@ -77,6 +77,7 @@ impl From<Error> for HttpError {
                 };
                 Self::new(status, code(&refusal), text)
             }
+            Error::Folded { .. } => Self::new(StatusCode::BAD_REQUEST, code(&Refusal::RefreshTokenInvalid), text),
             Error::Invalid { .. } | Error::Key(_) => Self::invalid_request(text),
             Error::ClientNotAuthenticated => Self::new(StatusCode::UNAUTHORIZED, "invalid_client", text),
             Error::UnknownRealm(_) => Self::new(StatusCode::NOT_FOUND, "invalid_request", "there is no such realm"),

@@ -10,6 +10,7 @@ mod discovery;
 mod gateway;
 mod gateways;
 mod introspection;
+mod messages;
 mod metrics;
 mod plain_tokens;
 mod real_browser;

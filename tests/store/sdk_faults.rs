@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use token_authority::app::Server;
-use token_authority::client::{ChannelOptions, Verifier, WhenStale};
+use token_authority::client::{AuthorityChannel, ChannelOptions, Verifier, WhenStale};
 use token_authority::config::{Config, CreateKey, StoreUrl};
 use token_authority::domain::algorithm::Algorithm;
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 use super::redis_fleet::RedisFleet;
 use super::redis_server::RedisServer;
@@ -36,7 +35,7 @@ async fn serve(store: &str, directory: &Path, grpc: Option<SocketAddr>) -> Serve
     Server::start(config).await.expect("starts")
 }
 
-fn channel(server: &Server) -> Channel {
+fn channel(server: &Server) -> AuthorityChannel {
     ChannelOptions::default().balance(&[format!("http://{}", server.grpc_address())]).expect("an address")
 }
 
@@ -66,7 +65,7 @@ struct Seen {
 
 impl History {
     /// Logs in and revokes until that is answered, whatever fails meanwhile.
-    async fn revoke_one(&self, through: &Channel) {
+    async fn revoke_one(&self, through: &AuthorityChannel) {
         let mut tokens = TokenServiceClient::new(through.clone());
         let insisted = async {
             let pair = loop {
@@ -116,7 +115,7 @@ impl History {
     }
 }
 
-async fn login(through: &Channel) -> String {
+async fn login(through: &AuthorityChannel) -> String {
     let request = v1::IssueTokenRequest { subject: "alive".to_owned(), ..Default::default() };
     let answer = TokenServiceClient::new(through.clone()).issue_token(request).await.expect("issues");
     answer.into_inner().tokens.expect("tokens").access_token

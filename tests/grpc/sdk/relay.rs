@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use token_authority::client::{ChannelOptions, Verifier, VerifierBuilder};
+use token_authority::client::{AuthorityChannel, ChannelOptions, Verifier, VerifierBuilder};
 use token_authority::domain::time::Timestamp;
 use token_authority::proto::v1;
 use token_authority::proto::v1::follow_revocations_request::Step;
@@ -107,7 +107,7 @@ pub(crate) fn wire(time: Timestamp) -> prost_types::Timestamp {
 
 pub(crate) struct Relay {
     pub(crate) server: TestServer,
-    pub(crate) channel: Channel,
+    pub(crate) channel: AuthorityChannel,
     pub(crate) address: String,
     state: Arc<State>,
     feeds: tokio::sync::Mutex<mpsc::UnboundedReceiver<Feed>>,

@@ -153,7 +153,7 @@ async fn a_revoked_key_ends_at_the_other_server() {
     let request = v1::RevokeKeyRequest { key_id: key_id.clone(), ..v1::RevokeKeyRequest::default() };
     let revision = one.keys.clone().revoke_key(request).await.expect("revokes").into_inner().revision;
 
-    let as_fresh = v1::consistency::Requirement::AtLeastAsFresh(revision);
+    let as_fresh = Requirement::AtLeastAsFresh(revision);
     let consistency = Some(v1::Consistency { requirement: Some(as_fresh) });
     let request = v1::IntrospectTokenRequest { token: pair.access_token, consistency, ..Default::default() };
     assert!(!other.tokens.clone().introspect_token(request).await.expect("answers").into_inner().active);
