@@ -145,9 +145,11 @@ async fn bench(arguments: &Arguments, machine: &[String]) -> Result<(), Failure>
         return if arguments.write { Ok(fs::write(document("scale.md"), text)?) } else { Ok(()) };
     }
     let mut table = Table::default();
-    measure(&mut table, &stores, arguments).await?;
+    let measured = measure(&mut table, &stores, arguments).await;
     let text = performance_document::write(&table, machine, arguments);
     println!("\n{text}");
+    // What was measured before a failure is shown, but it is no document.
+    measured?;
     if arguments.write {
         fs::write(document("performance.md"), text)?;
         fs::write(document("performance.svg"), chart::draw(&table))?;
@@ -159,6 +161,7 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     let (time, rounds) = (arguments.time(), arguments.rounds());
     let mut service = Service::new(stores, &arguments.only.to_lowercase(), time);
     for round in 0..rounds {
+        println!("round {} of {rounds}", round + 1);
         let mut parts = Parts::new(stores, round, time);
         table.add(service.round(&mut parts).await?);
         table.add(parts.rows());
@@ -168,6 +171,7 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     }
     if arguments.wants("sessions") {
         for backing in [Backing::Embedded, Backing::Redis] {
+            println!("sessions, {backing:?}");
             let (rounds, figures) = sessions::grow(stores, backing, arguments.sizes(), (rounds, time)).await?;
             rounds.into_iter().for_each(|rows| table.add(rows));
             table.add_figures(figures);
@@ -175,6 +179,9 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     }
     if arguments.wants("watch") {
         table.add_figures(watch::run(stores).await?);
+    }
+    if table.is_empty() {
+        return Err(format!("no row's name contains `{}`", arguments.only).into());
     }
     table.add_figures(asked_for(table));
     Ok(())

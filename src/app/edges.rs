@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tonic::transport;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_reflection::server::Error as ReflectionError;
+use tracing::warn;
 
 use crate::authority::Authority;
 use crate::authority::caller::Anonymous;
@@ -47,7 +48,11 @@ pub(super) fn grpc(
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
     grpc::check_rows(&descriptors, &[grpc::EXT_AUTHZ]).map_err(|no_row| StartError::Other(no_row.to_string()))?;
-    let gate = grpc::Gate::new(authority, anonymous(config));
+    let anonymous = anonymous(config);
+    if anonymous == Anonymous::Nobody && config.clients.is_empty() {
+        warn!("no realm has clients, so nobody may call: register some ([[realm.clients]])");
+    }
+    let gate = grpc::Gate::new(authority, anonymous);
     let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))

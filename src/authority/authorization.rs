@@ -52,7 +52,6 @@ const TABLE: &[Row] = &[
     Row { call: "/token_authority.v1.TokenService/WatchJwks",             admits: Anybody },
     Row { call: "/token_authority.v1.TokenService/WatchRevocations",      admits: Roles(&[Introspector, Gateway]) },
     Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
-    Row { call: "/token_authority.v1.TokenService/FollowRevocations",     admits: Roles(&[Introspector, Gateway]) },
 
     Row { call: "/token_authority.v1.SessionService/ListSessions",        admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
     Row { call: "/token_authority.v1.SessionService/GetSession",          admits: Roles(&[SessionAdmin, Auditor, SelfService]) },
@@ -176,15 +175,34 @@ impl Authority {
     }
 }
 
+/// How far somebody gets with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Not at all.
+    Nothing,
+    /// As far as it concerns the caller's own subject.
+    Own,
+    /// As far as the caller's audiences and scopes go.
+    All,
+}
+
 impl Admits {
+    /// How far a client of the realm gets that has these roles.
+    pub fn reach(self, has: impl Fn(Role) -> bool) -> Reach {
+        let Roles(roles) = self else { return Reach::All };
+        let holds = |own: bool| roles.iter().any(|role| (*role == SelfService) == own && has(*role));
+        match (holds(false), holds(true)) {
+            (true, _) => Reach::All,
+            (false, true) => Reach::Own,
+            (false, false) => Reach::Nothing,
+        }
+    }
+
     fn lets(self, caller: &Caller, realm: &Realm, asked: &Asked<'_>) -> bool {
-        match self {
-            Anybody | Carried => true,
-            AnyClient => matches!(caller, Caller::Client(_)),
-            Roles(roles) => roles.iter().any(|role| match role {
-                SelfService => caller.has(SelfService) && is_own(caller, realm, asked),
-                role => caller.has(*role),
-            }),
+        match self.reach(|role| caller.has(role)) {
+            Reach::Nothing => false,
+            Reach::Own => is_own(caller, realm, asked),
+            Reach::All => self != AnyClient || matches!(caller, Caller::Client(_)),
         }
     }
 }
@@ -192,7 +210,7 @@ impl Admits {
 /// Whether all that a call names is its caller's own. Of a session the id says so, so that nothing is
 /// learned of one that does not exist, or of somebody else's.
 fn is_own(caller: &Caller, realm: &Realm, asked: &Asked<'_>) -> bool {
-    let Some(own) = caller.subject() else { return matches!(caller, Caller::Operator) };
+    let Some(own) = caller.subject() else { return false };
     let subject = asked.subject.is_none_or(|subject| subject == own.as_str());
     let session = asked.session.is_none_or(|sid| Sid::parse(sid).is_ok_and(|sid| realm.place(&own) == sid.into()));
     (asked.subject.is_some() || asked.session.is_some()) && subject && session

@@ -9,11 +9,15 @@ use crate::config::{Config, Environment, Flags};
 use crate::domain::ids::RealmName;
 
 use super::Streams;
+use super::explain::explain;
 use super::failure::{Exit, Failure};
 
 /// Check configuration and realm files
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
+    /// Also say what a caller may do in each realm: client id, SPIFFE id, host name, or NAMESPACE/NAME
+    #[arg(long, value_name = "CALLER")]
+    explain: Option<String>,
     /// Configuration or realm files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -28,6 +32,9 @@ impl CheckConfig {
                 Ok(config) => {
                     let realms: Vec<_> = config.realm_names().map(RealmName::as_str).collect();
                     writeln!(streams.out, "{}: ok (realms: {})", file.display(), realms.join(", "))?;
+                    if let Some(caller) = &self.explain {
+                        explain(streams.out, &config, caller)?;
+                    }
                 }
                 Err(error) => exit = Failure::from(error).report(streams),
             }

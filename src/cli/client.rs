@@ -1,8 +1,9 @@
 //! A client command's way to the server: which one, how both prove who they are, and how long it
 //! waits. Knows no call.
 
+use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:50051";
 const DEFAULT_TLS_ENDPOINT: &str = "https://127.0.0.1:50051";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const MOST_SECRET_BYTES: u64 = 4_096;
 
 /// What each client command takes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Client options")]
 pub(super) struct ClientFlags {
     /// Server to call: http(s)://HOST:PORT [default: http://127.0.0.1:50051, https:// with --ca or --cert]
@@ -37,12 +39,15 @@ pub(super) struct ClientFlags {
     /// Private key of --cert, PEM
     #[arg(long, global = true, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Client of the realm to call as; goes with --client-secret-file
-    #[arg(long, global = true, value_name = "ID", env = "TOKEN_AUTHORITY_CLIENT_ID")]
+    /// Client of the realm to call as [default: $TOKEN_AUTHORITY_CLIENT_ID]
+    #[arg(long, global = true, value_name = "ID")]
     client_id: Option<String>,
-    /// File with that client's secret; - for standard input
-    #[arg(long, global = true, value_name = "FILE", env = "TOKEN_AUTHORITY_CLIENT_SECRET_FILE")]
+    /// File with that client's secret; - for standard input [default: $TOKEN_AUTHORITY_CLIENT_SECRET_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
+    /// What the two before come to, once they were read.
+    #[arg(skip)]
+    proof: Proof,
     /// Realm to act in [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) realm: Option<String>,
@@ -54,7 +59,37 @@ pub(super) struct ClientFlags {
 impl ClientFlags {
     /// Whether anything is said that only a call to a server needs.
     pub(super) fn names_a_server(&self) -> bool {
-        self.endpoint.is_some() || self.realm.is_some() || self.names_files()
+        let names_a_client = self.client_id.is_some() || self.client_secret_file.is_some();
+        self.endpoint.is_some() || self.realm.is_some() || self.names_files() || names_a_client
+    }
+
+    /// Takes what no flag says from the environment, and reads the secret.
+    pub(super) fn completed(
+        mut self,
+        variable: impl Fn(&str) -> Option<OsString>,
+        input: &mut dyn Read,
+    ) -> Result<Self, Failure> {
+        let id = || variable("TOKEN_AUTHORITY_CLIENT_ID").and_then(|id| id.into_string().ok());
+        let file = || variable("TOKEN_AUTHORITY_CLIENT_SECRET_FILE").map(PathBuf::from);
+        self.proof = match (self.client_id.clone().or_else(id), self.client_secret_file.clone().or_else(file)) {
+            (None, None) => Proof::default(),
+            (Some(id), Some(file)) => {
+                let secret = Zeroizing::new(if file == Path::new("-") {
+                    let mut bytes = Vec::new();
+                    input.take(MOST_SECRET_BYTES).read_to_end(&mut bytes)?;
+                    bytes
+                } else {
+                    read(&file)?
+                });
+                let secret = std::str::from_utf8(&secret).map_err(|_| Failure::refused("the secret is no text"))?;
+                Proof::secret(&id, secret.trim()).map_err(Failure::refused)?
+            }
+            _ => {
+                let message = "--client-id and --client-secret-file go together".to_owned();
+                return Err(Failure::Said(Exit::Usage, message));
+            }
+        };
+        Ok(self)
     }
 
     /// The server's address.
@@ -77,8 +112,7 @@ impl ClientFlags {
         if let Some(tls) = self.tls()? {
             endpoint = endpoint.tls_config(tls).map_err(|error| Failure::refused(chain(&error)))?;
         }
-        let proof = self.proof()?;
-        Ok(AuthorityChannel::new(endpoint.connect().await.map_err(unreachable)?, proof))
+        Ok(AuthorityChannel::new(endpoint.connect().await.map_err(unreachable)?, self.proof.clone()))
     }
 
     /// Why a call failed.
@@ -104,35 +138,13 @@ impl ClientFlags {
         }
     }
 
-    /// Nothing, where no client is named: a certificate, or the server's own rule, says who calls.
-    fn proof(&self) -> Result<Proof, Failure> {
-        match (&self.client_id, &self.client_secret_file) {
-            (None, None) => Ok(Proof::default()),
-            (Some(id), Some(file)) => {
-                let secret = Zeroizing::new(read(file)?);
-                let secret = std::str::from_utf8(&secret).map_err(|_| Failure::refused("the secret is no text"))?;
-                Proof::secret(id, secret.trim()).map_err(Failure::refused)
-            }
-            _ => {
-                let message = "--client-id and --client-secret-file go together".to_owned();
-                Err(Failure::Said(Exit::Usage, message))
-            }
-        }
-    }
-
     fn names_files(&self) -> bool {
         self.ca.is_some() || self.cert.is_some() || self.key.is_some()
     }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    let bytes = if file == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
-    } else {
-        fs::read(file)
-    };
-    bytes.map_err(|error| Failure::refused(format_args!("{}: can't be read: {error}", file.display())))
+    fs::read(file).map_err(|error| Failure::refused(format_args!("{}: can't be read: {error}", file.display())))
 }
 
 /// A request that tells the server when nobody waits any more.

@@ -16,6 +16,7 @@ mod client_secret;
 mod completions;
 mod demo;
 mod dev_certs;
+mod explain;
 mod failure;
 mod healthcheck;
 mod keys;
@@ -113,7 +114,9 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> 
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
         }
         Some(name)
-            if !CLIENTS.contains(&name) && !ANSWERING.contains(&name) && cli.client != ClientFlags::default() =>
+            if !CLIENTS.contains(&name)
+                && !ANSWERING.contains(&name)
+                && (cli.client.names_a_server() || cli.client.json) =>
         {
             let message = format!("client options such as --endpoint are for {}, not for {name}", CLIENTS.join(", "));
             Err(command.error(ErrorKind::ArgumentConflict, message).into())
@@ -123,7 +126,10 @@ fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Failure> 
 }
 
 impl Cli {
-    fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+    fn run(mut self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        if matches!(self.command, Command::Token(_) | Command::Session(_) | Command::Keys(_)) {
+            self.client = self.client.completed(variable, streams.input)?;
+        }
         match self.command {
             Command::Serve(serve) => serve.run(streams),
             Command::Demo(demo) => demo.run(streams),
@@ -140,6 +146,11 @@ impl Cli {
             Command::Version(version) => version.run(streams),
         }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the command line's two variables, read where its flags are")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// Runs a client command, which makes one call: one thread is enough.

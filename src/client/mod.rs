@@ -13,6 +13,7 @@ mod challenge;
 mod channel;
 mod credentials;
 mod identity;
+mod introspection;
 mod jwks_http;
 mod keys;
 mod proof;

@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tonic::{Code, Request};
 use tracing::debug;
 
 use super::authority_channel::AuthorityChannel;
-use super::backoff::Backoff;
 use super::identity::Identity;
+use super::introspection::{access_token, introspect};
 use super::jwks_http::HttpJwks;
 use super::keys::{FetchKeys, Keys, Source};
 use super::rejection::{NotAuthenticated, Outage, Rejection};
 use super::revocations::Revocations;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::ids::{Audience, InvalidName, RealmName, SubscriberName};
-use crate::proto::v1::IntrospectTokenRequest;
 use crate::proto::v1::token_service_client::TokenServiceClient;
 use crate::verify;
 use crate::verify::keys::{Issuers, KeySet};
@@ -31,10 +28,6 @@ const UNNAMED: &str = "verifier";
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 const REREAD_KEYS_EVERY: Duration = Duration::from_secs(30);
-const INTROSPECTION_DEADLINE: Duration = Duration::from_secs(3);
-const INTROSPECTIONS: u32 = 3;
-/// Short: a request waits meanwhile.
-const INTROSPECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50));
 
 /// What to do with a token that is valid but for revocations after too long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +38,15 @@ pub enum WhenStale {
     Refuse,
     /// Accept: a revocation then holds here once the feed is back, or when the token expires.
     Accept,
+}
+
+/// Who decides about a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DecidedBy {
+    /// This process, by keys and revocations that it follows.
+    Memory,
+    /// The authority, asked about each.
+    Authority,
 }
 
 /// Builds a [`Verifier`].
@@ -60,6 +62,7 @@ pub struct VerifierBuilder {
     reread_keys_every: Duration,
     max_staleness: Duration,
     when_stale: WhenStale,
+    decided_by: DecidedBy,
     leeway: Leeway,
     cache_bytes: usize,
     clock: Arc<dyn Clock>,
@@ -95,6 +98,12 @@ impl VerifierBuilder {
     /// How far behind revocations may be, and what to do beyond; by default 10 s, then introspection.
     pub fn max_staleness(self, most: Duration, when_stale: WhenStale) -> Self {
         Self { max_staleness: most, when_stale, ..self }
+    }
+
+    /// Asks the authority about each token, and follows neither keys nor revocations: for a realm whose key is
+    /// secret (HS256), or whose tokens leave out registered claims.
+    pub fn introspect_each(self) -> Self {
+        Self { decided_by: DecidedBy::Authority, ..self }
     }
 
     /// How far this clock and the authority's may disagree about `exp`; nothing by default.
@@ -133,14 +142,16 @@ impl VerifierBuilder {
         let revocations = Revocations::new(realm.clone(), name, authority, index.clone(), self.clock.clone());
         let revocations = Arc::new(revocations);
         let mut feeds = JoinSet::new();
-        feeds.spawn({
-            let keys = keys.clone();
-            async move { keys.follow().await }
-        });
-        feeds.spawn({
-            let revocations = revocations.clone();
-            async move { revocations.follow().await }
-        });
+        if self.decided_by == DecidedBy::Memory {
+            feeds.spawn({
+                let keys = keys.clone();
+                async move { keys.follow().await }
+            });
+            feeds.spawn({
+                let revocations = revocations.clone();
+                async move { revocations.follow().await }
+            });
+        }
         Ok(Verifier(Arc::new(Shared {
             local: verify::Verifier::new(set, issuers, index, self.cache_bytes).with_leeway(self.leeway),
             realm,
@@ -150,6 +161,7 @@ impl VerifierBuilder {
             authority: self.authority,
             max_staleness: self.max_staleness,
             when_stale: self.when_stale,
+            decided_by: self.decided_by,
             clock: self.clock,
             _feeds: feeds,
         })))
@@ -166,6 +178,7 @@ struct Shared {
     authority: TokenServiceClient<AuthorityChannel>,
     max_staleness: Duration,
     when_stale: WhenStale,
+    decided_by: DecidedBy,
     clock: Arc<dyn Clock>,
     /// Ended when this is dropped.
     _feeds: JoinSet<()>,
@@ -175,6 +188,8 @@ struct Shared {
 enum Known {
     Good(Arc<VerifiedToken>),
     Bad(Rejection),
+    /// Nothing: the authority decides.
+    Nothing,
     /// A key that is not in the set, or not yet.
     UnknownKey,
     /// Good, unless it was revoked too lately to be known.
@@ -198,6 +213,7 @@ impl Verifier {
             reread_keys_every: REREAD_KEYS_EVERY,
             max_staleness: MAX_STALENESS,
             when_stale: WhenStale::Introspect,
+            decided_by: DecidedBy::Memory,
             leeway: Leeway::ZERO,
             cache_bytes: CACHE_BYTES,
             clock: Arc::new(SystemClock::default()),
@@ -207,6 +223,9 @@ impl Verifier {
     /// Waits until keys and revocations have been read once. Bound it with a timeout; a service may
     /// also start before that, and refuses as unavailable what it can't decide.
     pub async fn ready(&self) {
+        if self.0.decided_by == DecidedBy::Authority {
+            return;
+        }
         self.0.keys.loaded().await;
         self.0.revocations.complete().await;
     }
@@ -222,7 +241,10 @@ impl Verifier {
             known = self.known(token);
         }
         match known {
-            Known::Unsure(seen) => self.introspect(token, seen).await,
+            Known::Nothing => self.ask(token).await,
+            Known::Unsure(seen) => {
+                introspect(&self.0.authority, &self.0.realm, token).await.map(|_| Identity::new(seen))
+            }
             Known::UnknownKey => Err(rejected(verify::Rejection::UnknownKey)),
             Known::Good(seen) => Ok(Identity::new(seen)),
             Known::Bad(rejection) => Err(rejection),
@@ -234,12 +256,29 @@ impl Verifier {
         match self.known(token) {
             Known::Good(seen) => Some(Ok(Identity::new(seen))),
             Known::Bad(rejection) => Some(Err(rejection)),
-            Known::UnknownKey | Known::Unsure(_) => None,
+            Known::Nothing | Known::UnknownKey | Known::Unsure(_) => None,
         }
+    }
+
+    /// By the authority's word alone.
+    async fn ask(&self, token: &str) -> Result<Identity, Rejection> {
+        let answer = introspect(&self.0.authority, &self.0.realm, token).await?;
+        if answer.confirmation.is_some() {
+            return Err(Rejection::NotAuthenticated(NotAuthenticated::BoundToKey));
+        }
+        let seen = access_token(&self.0.realm, token, answer);
+        let seen = seen.ok_or(Rejection::NotAuthenticated(NotAuthenticated::NotActive))?;
+        if !seen.audience.contains(&self.0.audience) {
+            return Err(Rejection::NotAuthenticated(NotAuthenticated::WrongAudience));
+        }
+        Ok(Identity::new(Arc::new(seen)))
     }
 
     fn known(&self, token: &str) -> Known {
         let shared = &*self.0;
+        if shared.decided_by == DecidedBy::Authority {
+            return Known::Nothing;
+        }
         let now = shared.clock.now();
         let seen = match shared.local.verify(&shared.realm, token, now) {
             Ok(seen) => seen,
@@ -259,31 +298,6 @@ impl Verifier {
             WhenStale::Introspect => Known::Unsure(seen),
             WhenStale::Refuse => Known::Bad(Rejection::Unavailable(Outage::Revocations)),
             WhenStale::Accept => Known::Good(seen),
-        }
-    }
-
-    /// Repeated while the authority is away: of several addresses, another may answer.
-    async fn introspect(&self, token: &str, seen: Arc<VerifiedToken>) -> Result<Identity, Rejection> {
-        let mut failures = 0;
-        loop {
-            let mut request = Request::new(IntrospectTokenRequest {
-                realm: self.0.realm.to_string(),
-                token: token.to_owned(),
-                ..IntrospectTokenRequest::default()
-            });
-            request.set_timeout(INTROSPECTION_DEADLINE);
-            match self.0.authority.clone().introspect_token(request).await {
-                Ok(answer) if answer.get_ref().active => return Ok(Identity::new(seen)),
-                Ok(_) => return Err(Rejection::NotAuthenticated(NotAuthenticated::NotActive)),
-                Err(status) if status.code() == Code::Unavailable && failures + 1 < INTROSPECTIONS => {
-                    sleep(INTROSPECT_AGAIN.pause(failures)).await;
-                    failures += 1;
-                }
-                Err(status) => {
-                    debug!(realm = %self.0.realm, %status, "a token can't be introspected");
-                    return Err(Rejection::Unavailable(Outage::Introspection));
-                }
-            }
         }
     }
 }

@@ -103,7 +103,7 @@ pub struct Config {
 /// Who may reach the listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Exposure {
-    /// Only processes on this machine, and whoever has a certificate where one is required.
+    /// Only processes on this machine in plaintext; anybody over TLS, who has to prove who he is.
     #[default]
     LoopbackOnly,
     /// Whoever the network lets through: the operator said `--insecure`.

@@ -64,10 +64,10 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeSessionRequest>,
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let wait = Wait::parse(request.wait_for_subscribers)?;
-        admission.note_revocation(Some(session), &request.reason);
+        permit.note_revocation(Some(session), &request.reason);
         let revision = self.authority.revoke_session(&request.realm, session).await.map_err(status)?;
         let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
         Ok(Response::new(v1::RevokeSessionResponse {
@@ -81,7 +81,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeAllSessionsRequest>,
     ) -> Result<Response<v1::RevokeAllSessionsResponse>, Status> {
-        let (admission, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let except = match request.except_session_id.as_str() {
             "" => None,
@@ -90,7 +90,7 @@ impl SessionService for Sessions {
             }
         };
         let wait = Wait::parse(request.wait_for_subscribers)?;
-        admission.note_revocation(None, &request.reason);
+        permit.note_revocation(None, &request.reason);
         let (count, revision) =
             self.authority.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
         let counts = wait.counts(&self.authority, &request.realm, &revision).await?;

@@ -30,6 +30,12 @@ impl Authority {
         self.sign(SanType::URI("spiffe://example.org/shop".try_into().expect("ASCII")), 2100)
     }
 
+    /// For a client that a host's name stands for.
+    #[allow(dead_code, reason = "a vocabulary that other tests use more of")]
+    pub(crate) fn server_as_client(&self) -> Pair {
+        self.sign(SanType::DnsName("shop.example.org".try_into().expect("ASCII")), 2100)
+    }
+
     /// For a client that has missed its renewal.
     pub(crate) fn expired_client(&self) -> Pair {
         self.sign(SanType::URI("spiffe://example.org/shop".try_into().expect("ASCII")), 2001)

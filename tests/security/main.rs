@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod attack_table;
+mod caller_matrix;
+#[path = "../grpc/certificates.rs"]
+#[allow(dead_code, reason = "a vocabulary that other tests use more of")]
+mod certificates;
 mod client_allocations;
 mod client_dependencies;
 mod connection_limits;

@@ -6,15 +6,18 @@ use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
 use token_authority::client::TokenSource;
-use token_authority::config::Config;
-use token_authority::domain::policy::RealmPolicy;
+use token_authority::config::{AnonymousCalls, Config};
+use token_authority::domain::client::{Client, Role};
+use token_authority::domain::ids::{ClientId, RealmName};
+use token_authority::domain::policy::{Allowed, RealmPolicy};
 use token_authority::proto::v1;
 use token_authority::proto::v1::watch_sessions_response::Event;
+use token_authority::verify::client::{RegisteredClient, SecretHash};
 use tonic::{Code, Request};
 
 use crate::boot::{realm_file, start_with};
@@ -30,9 +33,9 @@ rows! { "trusted-devices":
     b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks,
     b2_sessions_and_devices_are_listed_each_device_once,
     b3_half_an_hour_without_activity_ends_a_session_and_its_access_token,
-    b4_users_end_their_own_sessions_and_administrators_anybodys,
+    b4_users_end_their_own_sessions_and_administrators_those_of_anybody,
     b5_the_other_device_sees_what_happens,
-    b7_a_device_is_trusted_for_a_time_and_another_gets_less,
+    b7_an_untrusted_device_gets_the_shorter_lifetimes,
     b9_what_devices_do_at_once_happens_in_one_order,
     b10_nothing_at_rest_can_be_read,
     b11_a_logout_ends_everything_the_session_had,
@@ -141,54 +144,84 @@ async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(se
     assert!(server.introspect(&active.access_token).await.active);
 }
 
-async fn b4_users_end_their_own_sessions_and_administrators_anybodys(server: &TestServer) {
-    let [phone, laptop] = [server.login("finn", "phone").await, server.login("finn", "laptop").await];
-    let other = server.login("gina", "phone").await;
+async fn trust(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::TrustDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().trust_device(request).await.expect("trusts");
+}
+
+async fn b4_users_end_their_own_sessions_and_administrators_those_of_anybody(server: &TestServer) {
+    let office = start_with(&server.realm(), server.backend().store(), with_support_desk).await;
+    let [phone, laptop] = [office.login("ann", "phone").await, office.login("ann", "laptop").await];
+    let (ben, cat) = (office.login("ben", "phone").await, office.login("cat", "phone").await);
     let mark = audit_log::mark();
-    let bearer = format!("Bearer {}", laptop.access_token);
-    let end = |session_id: &str, bearer: Option<&str>| {
-        let (realm, session_id) = (server.realm(), session_id.to_owned());
-        let reason = "lost\nphone".to_owned();
-        let mut request = Request::new(v1::RevokeSessionRequest { realm, session_id, reason, ..Default::default() });
-        if let Some(bearer) = bearer {
-            request.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
-        }
-        let mut sessions = server.sessions.clone();
-        async move { sessions.revoke_session(request).await }
+    let user = format!("Bearer {}", phone.access_token);
+    let support = format!("Basic {}", STANDARD.encode(format!("support:{SUPPORT_SECRET}")));
+
+    // A user, by nothing but the token that he has anyway.
+    assert_eq!(end_one(&office, &user, &ben).await, Err(Code::PermissionDenied));
+    assert_eq!(end_all(&office, &user, "ben").await, Err(Code::PermissionDenied));
+    end_one(&office, &user, &laptop).await.expect("his own");
+    assert_eq!(end_all(&office, &user, "ann").await, Ok(1));
+    assert_eq!(end_all(&office, &user, "ann").await, Err(Code::Unauthenticated), "his token ended with it");
+
+    // A support desk, for anybody; it issues nothing.
+    end_one(&office, &support, &ben).await.expect("anybody's");
+    assert_eq!(end_all(&office, &support, "cat").await, Ok(1));
+    let login = v1::IssueTokenRequest { realm: office.realm(), subject: "ann".to_owned(), ..Default::default() };
+    let refused = office.tokens.clone().issue_token(shown(&support, login)).await.expect_err("not its role");
+    assert_eq!(refusal(&refused), (Code::PermissionDenied, "CLIENT_NOT_PERMITTED".to_owned()));
+    assert_eq!(end_all(&office, "Basic c3VwcG9ydDp3cm9uZw==", "dan").await, Err(Code::Unauthenticated));
+    let asked = audit_log::since(mark, &office.realm());
+    let asked = asked.iter().filter(|line| line["event"] == "revocation_asked");
+    let by: Vec<_> = asked.map(|line| line["by"].as_str().expect("who")).collect();
+    assert_eq!(by, ["subject", "subject", "client", "client"], "and nobody who was refused");
+    for tokens in [&phone, &laptop, &ben, &cat] {
+        assert!(!office.introspect(&tokens.access_token).await.active);
+    }
+    boot::stop(office).await;
+}
+
+const SUPPORT_SECRET: &str = "tas_0123456789abcdefghijkl";
+
+/// Registers the support desk, as an operator would in the realm's file.
+fn with_support_desk(config: &mut Config) {
+    let support = RegisteredClient {
+        client: Client {
+            id: ClientId::parse("support").expect("a client"),
+            grants: [].into(),
+            audiences: Allowed::Only([].into()),
+            scopes: Allowed::Only([].into()),
+            roles: [Role::SessionAdmin].into(),
+        },
+        secrets: vec![SecretHash::of(SUPPORT_SECRET).expect("long enough")],
+        keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
     };
-    end(&phone.session_id, Some(&bearer)).await.expect("one of its own");
-    assert!(!server.introspect(&phone.access_token).await.active);
-    let refused = end(&other.session_id, Some(&bearer)).await.expect_err("somebody else's");
-    assert_eq!(refused.code(), Code::PermissionDenied);
-    assert!(server.introspect(&other.access_token).await.active);
+    // Logins come from this machine, and show no more.
+    config.anonymous = Some(AnonymousCalls::Operator);
+    config.clients.insert(RealmName::parse("trusted-devices").expect("a realm"), vec![support]);
+}
 
-    let all = |subject: &str| {
-        let (realm, subject) = (server.realm(), subject.to_owned());
-        v1::RevokeAllSessionsRequest {
-            realm,
-            subject,
-            except_session_id: laptop.session_id.clone(),
-            ..Default::default()
-        }
-    };
-    let mut own = Request::new(all("finn"));
-    own.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
-    server.sessions.clone().revoke_all_sessions(own).await.expect("all of its own but this one");
-    assert!(server.introspect(&laptop.access_token).await.active);
-    let mut others = Request::new(v1::RevokeAllSessionsRequest { except_session_id: String::new(), ..all("gina") });
-    others.metadata_mut().insert("authorization", bearer.parse().expect("ASCII"));
-    let refused = server.sessions.clone().revoke_all_sessions(others).await.expect_err("somebody else's");
-    assert_eq!(refused.code(), Code::PermissionDenied);
+/// A request that shows who makes it.
+fn shown<T>(authorization: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", authorization.parse().expect("a value"));
+    request
+}
 
-    // Who runs the server, here known by calling from this machine without showing anything.
-    end(&other.session_id, None).await.expect("an administrator ends anybody's");
-    assert!(!server.introspect(&other.access_token).await.active);
+async fn end_one(server: &TestServer, authorization: &str, tokens: &v1::TokenPair) -> Result<(), Code> {
+    let (realm, session_id) = (server.realm(), tokens.session_id.clone());
+    let request = shown(authorization, v1::RevokeSessionRequest { realm, session_id, ..Default::default() });
+    server.sessions.clone().revoke_session(request).await.map(drop).map_err(|status| status.code())
+}
 
-    let asked = audit_log::since(mark, &server.realm());
-    let asked: Vec<_> = asked.iter().filter(|line| line["event"] == "revocation_asked").collect();
-    let by: Vec<_> = asked.iter().map(|line| line["by"].as_str().expect("who")).collect();
-    assert_eq!(by, ["subject", "subject", "operator"], "what was refused was not begun");
-    assert_eq!(asked[0]["reason"], "\"lost\\nphone\"");
+async fn end_all(server: &TestServer, authorization: &str, subject: &str) -> Result<i32, Code> {
+    let (realm, subject) = (server.realm(), subject.to_owned());
+    let request = shown(authorization, v1::RevokeAllSessionsRequest { realm, subject, ..Default::default() });
+    let answer = server.sessions.clone().revoke_all_sessions(request).await.map_err(|status| status.code())?;
+    Ok(answer.into_inner().revoked_count)
 }
 
 async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
@@ -218,52 +251,29 @@ async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
     assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Ended), &phone.session_id));
 }
 
-async fn b7_a_device_is_trusted_for_a_time_and_another_gets_less(server: &TestServer) {
-    let access = |tokens: &v1::TokenPair| {
-        let claims = claims::payload(&tokens.access_token);
-        (claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()) / 60
+async fn b7_an_untrusted_device_gets_the_shorter_lifetimes(server: &TestServer) {
+    let session = async |device_id: &str| {
+        let sessions = server.sessions_of("ann").await;
+        sessions.into_iter().find(|session| session.device.as_ref().unwrap().device_id == device_id).expect("one")
     };
-    let session = async || {
-        let session = server.sessions_of("dora").await.remove(0);
-        let days = (session.expire_time.unwrap().seconds - session.create_time.unwrap().seconds) / 86_400;
-        (session.trusted, days)
+    // Of a login's access token and of its session, and whether that is trusted.
+    let login = async |device_id: &str| {
+        let access = claims::payload(&server.login("ann", device_id).await.access_token);
+        let (issued, expires) = (access["iat"].as_i64().unwrap(), access["exp"].as_i64().unwrap());
+        let session = session(device_id).await;
+        (expires - issued, session.expire_time.unwrap().seconds - issued, session.trusted)
     };
-    let untrusted = server.login("dora", "phone").await;
-    assert_eq!((access(&untrusted), session().await), (15, (false, 7)));
-    trust(server, "dora", "phone").await;
-    let refreshed = server.refresh(&untrusted.refresh_token).await.expect("refreshes");
-    // An hour, were it not for the idle limit; the session keeps its end.
-    assert_eq!((access(&refreshed), session().await), (30, (true, 7)));
-    server.pass(10 * DAY);
-    let login = server.login("dora", "phone").await;
-    assert_eq!((access(&login), session().await), (30, (true, 30)));
-    server.pass(20 * DAY);
-    let known = async || {
-        let (realm, subject) = (server.realm(), "dora".to_owned());
-        let request = v1::ListDevicesRequest { realm, subject, ..Default::default() };
-        server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices
-    };
-    assert_eq!(known().await.iter().map(|device| device.trusted).collect::<Vec<_>>(), [false], "lapsed, and known");
+    let untrusted = (15 * 60, 7 * 86_400, false);
+    assert_eq!(login("phone").await, untrusted);
+    trust(server, "ann", "phone").await;
+    // An hour of access, which the half hour without activity cuts.
+    assert_eq!(login("phone").await, (30 * 60, 30 * 86_400, true));
+    assert_eq!(login("laptop").await, untrusted, "trust is of one device");
 
-    // Somebody else with the same device id.
-    trust(server, "dora", "phone").await;
-    let device = v1::Device { device_id: "phone".into(), user_agent: "other".into(), ..Default::default() };
-    let login = v1::IssueTokenRequest { subject: "dora".into(), device: Some(device), ..Default::default() };
-    let mark = audit_log::mark();
-    let changed = server.issue(login).await.expect("issues");
-    assert_eq!((access(&changed), known().await[0].trusted), (15, false));
-    let noticed = audit_log::since(mark, &server.realm());
-    assert!(noticed.iter().any(|line| line["event"] == "device_changed" && line["device"] == "phone"));
-
-    forget(server, "dora", "phone").await;
-    assert_eq!((known().await, server.sessions_of("dora").await), (vec![], vec![]));
-    assert!(!server.introspect(&changed.access_token).await.active);
-}
-
-async fn trust(server: &TestServer, subject: &str, device_id: &str) {
-    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
-    let request = v1::TrustDeviceRequest { realm, subject, device_id };
-    server.sessions.clone().trust_device(request).await.expect("trusts");
+    let trusted = server.login("ann", "phone").await;
+    forget(server, "ann", "phone").await;
+    assert!(!server.introspect(&trusted.access_token).await.active, "its session is gone with it");
+    assert_eq!(login("phone").await, untrusted);
 }
 
 async fn forget(server: &TestServer, subject: &str, device_id: &str) {
