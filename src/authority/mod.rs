@@ -42,6 +42,7 @@ mod realm_change;
 pub(crate) mod realm_record;
 mod realms;
 mod receipts;
+pub mod redefine_realms;
 pub mod refresh_token;
 pub mod revocation_feed;
 mod revocation_log;

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::authority_channel::AuthorityChannel;
 use super::identity::Identity;
-use super::introspection::{access_token, introspect};
+use super::introspection::Introspection;
 use super::jwks_http::HttpJwks;
 use super::keys::{FetchKeys, Keys, Source};
 use super::rejection::{NotAuthenticated, Outage, Rejection};
@@ -40,15 +40,6 @@ pub enum WhenStale {
     Accept,
 }
 
-/// Who decides about a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum DecidedBy {
-    /// This process, by keys and revocations that it follows.
-    Memory,
-    /// The authority, asked about each.
-    Authority,
-}
-
 /// Builds a [`Verifier`].
 #[derive(Debug)]
 #[must_use]
@@ -62,10 +53,17 @@ pub struct VerifierBuilder {
     reread_keys_every: Duration,
     max_staleness: Duration,
     when_stale: WhenStale,
-    decided_by: DecidedBy,
     leeway: Leeway,
     cache_bytes: usize,
     clock: Arc<dyn Clock>,
+    checks: Checks,
+}
+
+/// Where tokens are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    Here,
+    AtTheAuthority,
 }
 
 impl VerifierBuilder {
@@ -100,12 +98,6 @@ impl VerifierBuilder {
         Self { max_staleness: most, when_stale, ..self }
     }
 
-    /// Asks the authority about each token, and follows neither keys nor revocations: for a realm whose key is
-    /// secret (HS256), or whose tokens leave out registered claims.
-    pub fn introspect_each(self) -> Self {
-        Self { decided_by: DecidedBy::Authority, ..self }
-    }
-
     /// How far this clock and the authority's may disagree about `exp`; nothing by default.
     pub fn leeway(self, leeway: Leeway) -> Self {
         Self { leeway, ..self }
@@ -114,6 +106,12 @@ impl VerifierBuilder {
     /// About how much memory verified tokens may take; 16 MiB by default, 0 for none.
     pub fn cache_bytes(self, bytes: usize) -> Self {
         Self { cache_bytes: bytes, ..self }
+    }
+
+    /// Asks the authority about each token, and keeps nothing: for a realm whose key is secret (HS256), or
+    /// whose tokens leave out registered claims. None of the other settings but the realm matters then.
+    pub fn introspect_each(self) -> Self {
+        Self { checks: Checks::AtTheAuthority, ..self }
     }
 
     /// Another clock than the machine's.
@@ -126,6 +124,10 @@ impl VerifierBuilder {
     pub fn build(self) -> Result<Verifier, InvalidName> {
         let realm = RealmName::parse(&self.realm)?;
         let audience = Audience::parse(&self.audience)?;
+        let introspection = Introspection { authority: self.authority.clone(), realm: realm.clone() };
+        if self.checks == Checks::AtTheAuthority {
+            return Ok(Verifier(Arc::new(Shared { introspection, audience, by: By::Asking { issuer: self.issuer } })));
+        }
         let name = match &self.name {
             Some(name) => SubscriberName::parse(name)?,
             None => SubscriberName::parse(audience.as_str()).or_else(|_| SubscriberName::parse(UNNAMED))?,
@@ -142,43 +144,50 @@ impl VerifierBuilder {
         let revocations = Revocations::new(realm.clone(), name, authority, index.clone(), self.clock.clone());
         let revocations = Arc::new(revocations);
         let mut feeds = JoinSet::new();
-        if self.decided_by == DecidedBy::Memory {
-            feeds.spawn({
-                let keys = keys.clone();
-                async move { keys.follow().await }
-            });
-            feeds.spawn({
-                let revocations = revocations.clone();
-                async move { revocations.follow().await }
-            });
-        }
-        Ok(Verifier(Arc::new(Shared {
-            local: verify::Verifier::new(set, issuers, index, self.cache_bytes).with_leeway(self.leeway),
-            realm,
-            audience,
+        feeds.spawn({
+            let keys = keys.clone();
+            async move { keys.follow().await }
+        });
+        feeds.spawn({
+            let revocations = revocations.clone();
+            async move { revocations.follow().await }
+        });
+        let local = Local {
+            verifier: verify::Verifier::new(set, issuers, index, self.cache_bytes).with_leeway(self.leeway),
             keys,
             revocations,
-            authority: self.authority,
             max_staleness: self.max_staleness,
             when_stale: self.when_stale,
-            decided_by: self.decided_by,
             clock: self.clock,
             _feeds: feeds,
-        })))
+        };
+        Ok(Verifier(Arc::new(Shared { introspection, audience, by: By::Memory(Box::new(local)) })))
     }
 }
 
 #[derive(Debug)]
 struct Shared {
-    local: verify::Verifier,
-    realm: RealmName,
+    introspection: Introspection,
     audience: Audience,
+    by: By,
+}
+
+/// How it decides.
+#[derive(Debug)]
+enum By {
+    /// By what it knows; asking where that is not enough.
+    Memory(Box<Local>),
+    /// By asking about each token.
+    Asking { issuer: String },
+}
+
+#[derive(Debug)]
+struct Local {
+    verifier: verify::Verifier,
     keys: Arc<Keys>,
     revocations: Arc<Revocations>,
-    authority: TokenServiceClient<AuthorityChannel>,
     max_staleness: Duration,
     when_stale: WhenStale,
-    decided_by: DecidedBy,
     clock: Arc<dyn Clock>,
     /// Ended when this is dropped.
     _feeds: JoinSet<()>,
@@ -188,8 +197,6 @@ struct Shared {
 enum Known {
     Good(Arc<VerifiedToken>),
     Bad(Rejection),
-    /// Nothing: the authority decides.
-    Nothing,
     /// A key that is not in the set, or not yet.
     UnknownKey,
     /// Good, unless it was revoked too lately to be known.
@@ -213,38 +220,42 @@ impl Verifier {
             reread_keys_every: REREAD_KEYS_EVERY,
             max_staleness: MAX_STALENESS,
             when_stale: WhenStale::Introspect,
-            decided_by: DecidedBy::Memory,
             leeway: Leeway::ZERO,
             cache_bytes: CACHE_BYTES,
             clock: Arc::new(SystemClock::default()),
+            checks: Checks::Here,
         }
     }
 
     /// Waits until keys and revocations have been read once. Bound it with a timeout; a service may
     /// also start before that, and refuses as unavailable what it can't decide.
     pub async fn ready(&self) {
-        if self.0.decided_by == DecidedBy::Authority {
-            return;
+        if let By::Memory(local) = &self.0.by {
+            local.keys.loaded().await;
+            local.revocations.complete().await;
         }
-        self.0.keys.loaded().await;
-        self.0.revocations.complete().await;
     }
 
     /// Who bears the token.
     pub async fn verify(&self, token: &str) -> Result<Identity, Rejection> {
-        let mut known = self.known(token);
+        let introspection = &self.0.introspection;
+        let local = match &self.0.by {
+            By::Memory(local) => local,
+            By::Asking { issuer } => {
+                let seen = introspection.token(issuer, token).await?;
+                return self.0.for_here(&seen).map(|()| Identity::new(Arc::new(seen)));
+            }
+        };
+        let mut known = self.0.known(local, token);
         if let Known::UnknownKey = known {
-            if let Err(error) = self.0.keys.reread().await {
-                debug!(realm = %self.0.realm, %error, "a token of an unknown key can't be decided");
+            if let Err(error) = local.keys.reread().await {
+                debug!(realm = %introspection.realm, %error, "a token of an unknown key can't be decided");
                 return Err(Rejection::Unavailable(Outage::Keys));
             }
-            known = self.known(token);
+            known = self.0.known(local, token);
         }
         match known {
-            Known::Nothing => self.ask(token).await,
-            Known::Unsure(seen) => {
-                introspect(&self.0.authority, &self.0.realm, token).await.map(|_| Identity::new(seen))
-            }
+            Known::Unsure(seen) => introspection.ask(token).await.map(|_| Identity::new(seen)),
             Known::UnknownKey => Err(rejected(verify::Rejection::UnknownKey)),
             Known::Good(seen) => Ok(Identity::new(seen)),
             Known::Bad(rejection) => Err(rejection),
@@ -253,52 +264,45 @@ impl Verifier {
 
     /// Who bears the token, by memory alone; `None` if the authority would have to be asked.
     pub fn verify_known(&self, token: &str) -> Option<Result<Identity, Rejection>> {
-        match self.known(token) {
+        let By::Memory(local) = &self.0.by else { return None };
+        match self.0.known(local, token) {
             Known::Good(seen) => Some(Ok(Identity::new(seen))),
             Known::Bad(rejection) => Some(Err(rejection)),
-            Known::Nothing | Known::UnknownKey | Known::Unsure(_) => None,
+            Known::UnknownKey | Known::Unsure(_) => None,
         }
     }
+}
 
-    /// By the authority's word alone.
-    async fn ask(&self, token: &str) -> Result<Identity, Rejection> {
-        let answer = introspect(&self.0.authority, &self.0.realm, token).await?;
-        if answer.confirmation.is_some() {
-            return Err(Rejection::NotAuthenticated(NotAuthenticated::BoundToKey));
-        }
-        let seen = access_token(&self.0.realm, token, answer);
-        let seen = seen.ok_or(Rejection::NotAuthenticated(NotAuthenticated::NotActive))?;
-        if !seen.audience.contains(&self.0.audience) {
-            return Err(Rejection::NotAuthenticated(NotAuthenticated::WrongAudience));
-        }
-        Ok(Identity::new(Arc::new(seen)))
-    }
-
-    fn known(&self, token: &str) -> Known {
-        let shared = &*self.0;
-        if shared.decided_by == DecidedBy::Authority {
-            return Known::Nothing;
-        }
-        let now = shared.clock.now();
-        let seen = match shared.local.verify(&shared.realm, token, now) {
+impl Shared {
+    fn known(&self, local: &Local, token: &str) -> Known {
+        let now = local.clock.now();
+        let seen = match local.verifier.verify(&self.introspection.realm, token, now) {
             Ok(seen) => seen,
             Err(verify::Rejection::UnknownKey) => return Known::UnknownKey,
             Err(rejection) => return Known::Bad(rejected(rejection)),
         };
-        if !seen.audience.contains(&shared.audience) {
-            return Known::Bad(Rejection::NotAuthenticated(NotAuthenticated::WrongAudience));
+        if let Err(rejection) = self.for_here(&seen) {
+            return Known::Bad(rejection);
         }
-        if seen.confirmation.is_some() {
-            return Known::Bad(Rejection::NotAuthenticated(NotAuthenticated::BoundToKey));
-        }
-        if shared.revocations.staleness(now) <= shared.max_staleness {
+        if local.revocations.staleness(now) <= local.max_staleness {
             return Known::Good(seen);
         }
-        match shared.when_stale {
+        match local.when_stale {
             WhenStale::Introspect => Known::Unsure(seen),
             WhenStale::Refuse => Known::Bad(Rejection::Unavailable(Outage::Revocations)),
             WhenStale::Accept => Known::Good(seen),
         }
+    }
+
+    /// Whether it is meant for this service, and by who presents it.
+    fn for_here(&self, seen: &VerifiedToken) -> Result<(), Rejection> {
+        if !seen.audience.contains(&self.audience) {
+            return Err(Rejection::NotAuthenticated(NotAuthenticated::WrongAudience));
+        }
+        if seen.confirmation.is_some() {
+            return Err(Rejection::NotAuthenticated(NotAuthenticated::BoundToKey));
+        }
+        Ok(())
     }
 }
 

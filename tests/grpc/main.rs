@@ -16,6 +16,7 @@ mod key_service;
 mod leaks;
 mod policy;
 mod rate_limits;
+mod realm_reload;
 mod revocation_feed;
 mod revocation_receipts;
 mod sdk;
