@@ -18,6 +18,7 @@ use crate::authority::ports::{Clock, Entropy, Peers, Store};
 use crate::authority::redefine_realms::RealmDefinition;
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, ConfigError, Exposure, StoreUrl};
+use crate::delivery::{Delivery, DeliveryError};
 use crate::domain::ids::RealmName;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
@@ -101,6 +102,9 @@ pub enum StartError {
         /// Why.
         source: crate::authority::Error,
     },
+    /// The way of one-time codes.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
     /// Something else.
     #[error("can't start: {0}")]
     Other(String),
@@ -162,6 +166,7 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
+        let delivery = Delivery::new(&config.realms, clock.clone())?;
         let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy, cluster };
@@ -175,6 +180,9 @@ impl Server {
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
         tasks.spawn_until_stopped(authority.clone().write_touches());
+        if let Some(delivery) = delivery {
+            tasks.spawn_until_stopped(delivery.run(authority.clone()));
+        }
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;

@@ -20,6 +20,7 @@ use crate::config::{AnonymousCalls, Config};
 use crate::health::Readiness;
 use crate::listener::Listener;
 use crate::proto::v1::key_service_server::KeyServiceServer;
+use crate::proto::v1::otp_service_server::OtpServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
@@ -40,6 +41,7 @@ pub(super) fn grpc(
     calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
+    let streams = grpc::OpenStreams::new(stopped.clone());
     let descriptors = [
         proto::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -60,12 +62,13 @@ pub(super) fn grpc(
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), grpc::OpenStreams::new(stopped.clone())))
+            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), streams.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(gate.clone())))
+        .add_service(OtpServiceServer::new(grpc::Codes::new(gate.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(gate.clone()))
+            SessionServiceServer::new(grpc::Sessions::new(gate.clone(), streams))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(gate)));

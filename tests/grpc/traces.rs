@@ -80,7 +80,7 @@ async fn a_sampled_call_is_a_span_of_its_callers_trace() {
         (name, all)
     };
     let issue = "token_authority.v1.TokenService/IssueToken";
-    let watch = "token_authority.v1.SessionService/ListDevices";
+    let watch = "token_authority.v1.SessionService/WatchSessions";
     assert_eq!(
         seen,
         [

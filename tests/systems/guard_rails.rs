@@ -3,20 +3,25 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use prost_types::value::Kind;
 use serde_json::{Value, json};
+use token_authority::config::Config;
 use token_authority::domain::ids::Sid;
 use token_authority::proto::v1;
 use token_authority::proto::v1::TokenKind;
+use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use token_authority::proto::v1::revocation_entry::Target;
 use token_authority::proto::v1::watch_revocations_response::Event;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::boot::apart;
+use crate::boot::{apart, start_with};
+use crate::code_receiver::CodeReceiver;
 use crate::protected::Protected;
 use crate::rows::rows;
 use crate::test_server::{TestServer, refusal};
 use crate::wire::{get, send};
-use crate::{claims, gateway, kept};
+use crate::{boot, claims, gateway, kept};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -31,6 +36,7 @@ rows! { "guard-rails":
     e5_a_logout_is_kept_as_long_as_the_token_would_have_lived,
     e6_callers_are_told_three_messages_and_nothing_more,
     e7_a_role_check_gives_403,
+    e8_a_code_by_phone_is_good_for_five_minutes_three_attempts_and_one_login,
     e9_all_that_is_stored_has_an_end,
 }
 
@@ -221,6 +227,58 @@ async fn e7_a_role_check_gives_403(server: &TestServer) {
     }
     server.revoke(&admin.access_token).await;
     assert_eq!(protected.ask_http_at("/admin", &[("authorization", &as_admin)]).await.0, 401);
+}
+
+async fn e8_a_code_by_phone_is_good_for_five_minutes_three_attempts_and_one_login(server: &TestServer) {
+    const PHONE: &str = "+4915112345678";
+    const MINUTE: Duration = Duration::from_secs(60);
+    let phone = CodeReceiver::start().await;
+    let to_phone = |config: &mut Config| {
+        for codes in config.realms.iter_mut().filter_map(|realm| realm.codes.as_mut()) {
+            codes.delivery = phone.delivery();
+        }
+    };
+    let own = start_with(&server.realm(), server.backend().store(), to_phone).await;
+    let channel = Channel::from_shared(format!("http://{}", own.grpc())).expect("an address");
+    let codes = OtpServiceClient::new(channel.connect().await.expect("connects"));
+    let sent = async || {
+        let request = v1::RequestCodeRequest { realm: own.realm(), recipient: PHONE.into(), ..Default::default() };
+        codes.clone().request_code(request).await.expect("a code");
+        phone.next().await.data("code").to_owned()
+    };
+    let verify = async |code: &str| {
+        let text = |text: &str| prost_types::Value { kind: Some(Kind::StringValue(text.to_owned())) };
+        let fields = [("phone_number".to_owned(), text(PHONE)), ("role".to_owned(), text("courier"))].into();
+        let request = v1::VerifyCodeRequest {
+            realm: own.realm(),
+            recipient: PHONE.to_owned(),
+            code: code.to_owned(),
+            subject: "ann".to_owned(),
+            claims: Some(prost_types::Struct { fields }),
+            ..Default::default()
+        };
+        codes.clone().verify_code(request).await.map(|answer| answer.into_inner().tokens.expect("tokens"))
+    };
+    let code = sent().await;
+    assert!(code.len() == 6 && code.bytes().all(|digit| digit.is_ascii_digit()), "{code}");
+    let login = verify(&code).await.expect("the right code");
+    let payload = claims::payload(&login.access_token);
+    assert_eq!((&payload["user_id"], &payload["phone_number"]), (&json!("ann"), &json!(PHONE)));
+    own.refresh(&login.refresh_token).await.expect("a pair");
+    assert_eq!(refusal(&verify(&code).await.expect_err("used up")).1, "CODE_INVALID");
+
+    let code = sent().await;
+    let wrong = format!("{:06}", (code.parse::<u32>().expect("digits") + 1) % 1_000_000);
+    // The used one was the first of three.
+    assert_eq!(refusal(&verify(&wrong).await.expect_err("wrong")).1, "CODE_INVALID");
+    assert_eq!(refusal(&verify(&wrong).await.expect_err("the third")).1, "CODE_LOCKED");
+    own.pass(15 * MINUTE - Duration::from_millis(1));
+    assert_eq!(refusal(&verify(&code).await.expect_err("locked")).1, "CODE_LOCKED");
+    own.pass(Duration::from_millis(1));
+    let code = sent().await;
+    own.pass(5 * MINUTE);
+    assert_eq!(refusal(&verify(&code).await.expect_err("expired")).1, "CODE_INVALID");
+    boot::stop(own).await;
 }
 
 async fn e9_all_that_is_stored_has_an_end(server: &TestServer) {
