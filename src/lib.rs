@@ -83,6 +83,8 @@
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
 //! - Which registered claims a token has is its realm's word, never its own; what a realm leaves out is the
 //!   same for all of its tokens.
+//! - Forgetting a device ends its sessions in the same commit; trust lapses by a time in the record.
+//! - Whoever applies what a watch of sessions tells has what there is, however slow it reads.
 //! - What a token is exchanged for is never more than it, and falls with its session and
 //!   with the session's client.
 //! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.

@@ -38,6 +38,7 @@ mod rows;
 mod scale;
 mod service;
 mod sessions;
+mod watch;
 
 // What is shown.
 mod chart;
@@ -78,7 +79,8 @@ pub(crate) struct Arguments {
     /// How often each is taken, in turn with the others; the tables show medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `revocation`, `snapshot`, `scale`
+    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `revocation`, `snapshot`,
+    /// `watch`, `scale`
     #[arg(long, default_value = "")]
     only: String,
     /// Whether everything runs, in a minute: short measurements, one round, few sessions
@@ -185,6 +187,9 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     }
     if arguments.wants("snapshot") {
         table.add_figures(revocation::snapshot(stores).await?);
+    }
+    if arguments.wants("watch") {
+        table.add_figures(watch::run(stores).await?);
     }
     if table.is_empty() {
         return Err(format!("no row's name contains `{}`", arguments.only).into());

@@ -41,6 +41,7 @@ pub(super) fn grpc(
     calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
+    let streams = grpc::OpenStreams::new(stopped.clone());
     let descriptors = [
         proto::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -61,13 +62,13 @@ pub(super) fn grpc(
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), grpc::OpenStreams::new(stopped.clone())))
+            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), streams.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(gate.clone())))
         .add_service(OtpServiceServer::new(grpc::Codes::new(gate.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(gate.clone()))
+            SessionServiceServer::new(grpc::Sessions::new(gate.clone(), streams))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(gate)));

@@ -11,7 +11,7 @@ use crate::domain::ids::Sid;
 use crate::domain::refusal::Refusal;
 
 use super::caller::{Caller, Credentials};
-use super::{Authority, Error, Realm};
+use super::{Authority, Error, Realm, audit};
 
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +139,11 @@ impl Permit {
     /// Who calls.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Writes down who wants a session ended, or all of a subject's, and why.
+    pub fn note_revocation(&self, session: Option<Sid>, reason: &str) {
+        audit::revocation_asked(self.realm.name(), session, &self.caller, reason);
     }
 
     /// The client that bounds what is done; `None`: nothing does but the realm.

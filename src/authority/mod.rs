@@ -54,6 +54,7 @@ pub mod sessions;
 mod subjects;
 mod throttle;
 mod touches;
+pub mod watch_sessions;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;

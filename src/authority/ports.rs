@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 pub use crate::clock::{Clock, ClockJumped};
@@ -202,6 +202,15 @@ pub enum StoreError {
     Corrupt(Arc<str>),
 }
 
+/// What a watcher of a record knows without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Grows with changes: several may be one step, and a step may turn out to be none.
+    pub changes: u64,
+    /// Every change up to then is counted.
+    pub at: Timestamp,
+}
+
 /// A store: it commits, and knows nothing of tokens.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
@@ -222,6 +231,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// never loses an entry: after any doubt about a partition, it gets a new snapshot of it, and is
     /// told what the log lost.
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError>;
+
+    /// Watches one record, which is then to be read: told soon of each commit to it, by whomever, and every
+    /// second or so that none was missed. Ends when the store can no longer tell. Commits to a record that
+    /// nobody watches pay nothing for it, or next to nothing.
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError>;
 
     /// Whether the store can serve now; the error says why not.
     async fn ready(&self) -> Result<(), StoreError>;

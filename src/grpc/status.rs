@@ -174,11 +174,6 @@ pub(super) fn stopping() -> Status {
     answer(ErrorReason::Stopping, "the server stops: call again", retry_soon())
 }
 
-/// A call that this version describes but does not serve.
-pub(super) fn unimplemented(call: &str) -> Status {
-    answer(ErrorReason::Unsupported, &format!("{call} is not served by this version"), ErrorDetails::new())
-}
-
 /// The same request may succeed soon; the delay is jittered, so that callers don't come back together.
 fn retry_soon() -> ErrorDetails {
     let jitter = RandomState::new().hash_one(()) % 200;

@@ -30,3 +30,4 @@ mod tls;
 mod token_profile;
 mod token_service;
 mod traces;
+mod watch_sessions;

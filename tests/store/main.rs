@@ -66,6 +66,8 @@ mod token_service;
 mod topologies;
 #[path = "grpc/two_servers.rs"]
 mod two_servers;
+#[path = "../grpc/watch_sessions.rs"]
+mod watch_sessions;
 
 use fixtures::Bench;
 

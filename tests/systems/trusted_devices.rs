@@ -16,6 +16,7 @@ use token_authority::domain::client::{Client, Role};
 use token_authority::domain::ids::{ClientId, RealmName};
 use token_authority::domain::policy::{Allowed, RealmPolicy};
 use token_authority::proto::v1;
+use token_authority::proto::v1::watch_sessions_response::Event;
 use token_authority::verify::client::{RegisteredClient, SecretHash};
 use tonic::{Code, Request};
 
@@ -23,7 +24,7 @@ use crate::boot::{realm_file, start_with};
 use crate::protected::to_authority;
 use crate::rows::rows;
 use crate::test_server::{TestServer, refusal};
-use crate::{boot, claims, kept};
+use crate::{audit_log, boot, claims, kept};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -33,6 +34,7 @@ rows! { "trusted-devices":
     b2_sessions_and_devices_are_listed_each_device_once,
     b3_half_an_hour_without_activity_ends_a_session_and_its_access_token,
     b4_users_end_their_own_sessions_and_administrators_those_of_anybody,
+    b5_the_other_device_sees_what_happens,
     b7_an_untrusted_device_gets_the_shorter_lifetimes,
     b9_what_devices_do_at_once_happens_in_one_order,
     b10_nothing_at_rest_can_be_read,
@@ -152,6 +154,7 @@ async fn b4_users_end_their_own_sessions_and_administrators_those_of_anybody(ser
     let office = start_with(&server.realm(), server.backend().store(), with_support_desk).await;
     let [phone, laptop] = [office.login("ann", "phone").await, office.login("ann", "laptop").await];
     let (ben, cat) = (office.login("ben", "phone").await, office.login("cat", "phone").await);
+    let mark = audit_log::mark();
     let user = format!("Bearer {}", phone.access_token);
     let support = format!("Basic {}", STANDARD.encode(format!("support:{SUPPORT_SECRET}")));
 
@@ -169,6 +172,10 @@ async fn b4_users_end_their_own_sessions_and_administrators_those_of_anybody(ser
     let refused = office.tokens.clone().issue_token(shown(&support, login)).await.expect_err("not its role");
     assert_eq!(refusal(&refused), (Code::PermissionDenied, "CLIENT_NOT_PERMITTED".to_owned()));
     assert_eq!(end_all(&office, "Basic c3VwcG9ydDp3cm9uZw==", "dan").await, Err(Code::Unauthenticated));
+    let asked = audit_log::since(mark, &office.realm());
+    let asked = asked.iter().filter(|line| line["event"] == "revocation_asked");
+    let by: Vec<_> = asked.map(|line| line["by"].as_str().expect("who")).collect();
+    assert_eq!(by, ["subject", "subject", "client", "client"], "and nobody who was refused");
     for tokens in [&phone, &laptop, &ben, &cat] {
         assert!(!office.introspect(&tokens.access_token).await.active);
     }
@@ -215,6 +222,33 @@ async fn end_all(server: &TestServer, authorization: &str, subject: &str) -> Res
     let request = shown(authorization, v1::RevokeAllSessionsRequest { realm, subject, ..Default::default() });
     let answer = server.sessions.clone().revoke_all_sessions(request).await.map_err(|status| status.code())?;
     Ok(answer.into_inner().revoked_count)
+}
+
+async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
+    use v1::SessionChangeKind as Kind;
+    let laptop = server.login("cleo", "laptop").await;
+    let request = v1::WatchSessionsRequest { realm: server.realm(), subject: "cleo".to_owned() };
+    let mut stream = server.sessions.clone().watch_sessions(request).await.expect("watches").into_inner();
+    let mut next = async || {
+        loop {
+            let message = stream.message().await.expect("goes on").expect("goes on");
+            match message.event.expect("an event") {
+                Event::Snapshot(snapshot) => return (None, snapshot.sessions),
+                Event::Change(change) => return (Some(change.kind()), change.session.into_iter().collect()),
+                Event::Heartbeat(_) => {}
+            }
+        }
+    };
+    assert_eq!(next().await.1[0].session_id, laptop.session_id);
+    let phone = server.login("cleo", "phone").await;
+    let (kind, sessions) = next().await;
+    assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Opened), &phone.session_id));
+    server.refresh(&phone.refresh_token).await.expect("refreshes");
+    let (kind, sessions) = next().await;
+    assert_eq!((kind, sessions[0].generation), (Some(Kind::Refreshed), 1));
+    revoke_session(server, &phone.session_id).await;
+    let (kind, sessions) = next().await;
+    assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Ended), &phone.session_id));
 }
 
 async fn b7_an_untrusted_device_gets_the_shorter_lifetimes(server: &TestServer) {
