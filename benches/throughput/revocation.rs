@@ -3,7 +3,9 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use futures::TryStreamExt as _;
 use token_authority::authority::ports::{Commit, Entropy as _, Outcome, RecordKey, Store as _, Version};

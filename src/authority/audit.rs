@@ -1,13 +1,14 @@
 //! What happened, as log events of the target `audit`: one line a fact or refusal. Session ids are
-//! written as ids, subjects and tokens never.
+//! written as ids, those of devices as digests, subjects and tokens never.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use tracing::{debug, info, warn};
 
 use crate::domain::fact::Fact;
-use crate::domain::ids::{ClientId, KeyId, KeyNumber, RealmName, SessionId, Sid};
+use crate::domain::ids::{ClientId, DeviceId, KeyId, KeyNumber, RealmName, SessionId, Sid};
 use crate::domain::refusal::Refusal;
 use crate::domain::revocation::RevocationScope;
 use crate::domain::rotate_keys::KeyFact;
@@ -111,17 +112,17 @@ fn log(realm: &RealmName, fact: &Fact) {
             info!(target: "audit", realm, event = "access_tokens_ended", session = hex(*session));
         }
         Fact::DeviceRegistered(device) => {
-            info!(target: "audit", realm, event = "device_registered", device = device.as_str());
+            info!(target: "audit", realm, event = "device_registered", device = digest_of(device));
         }
         Fact::DeviceChanged(device) => {
-            warn!(target: "audit", realm, event = "device_changed", device = device.as_str());
+            warn!(target: "audit", realm, event = "device_changed", device = digest_of(device));
         }
         Fact::DeviceTrusted(device, until) => {
-            let (device, until) = (device.as_str(), until.millis());
+            let (device, until) = (digest_of(device), until.millis());
             info!(target: "audit", realm, event = "device_trusted", device, until);
         }
         Fact::DeviceForgotten(device) => {
-            info!(target: "audit", realm, event = "device_forgotten", device = device.as_str());
+            info!(target: "audit", realm, event = "device_forgotten", device = digest_of(device));
         }
         Fact::SubjectErased => info!(target: "audit", realm, event = "subject_erased"),
         Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),
@@ -131,7 +132,16 @@ fn log(realm: &RealmName, fact: &Fact) {
 }
 
 fn hex(session: SessionId) -> String {
-    session.0.iter().fold(String::with_capacity(32), |mut text, byte| {
+    in_hex(&session.0)
+}
+
+/// Clients choose the id, and write names into it: enough to find the lines of one that is known.
+fn digest_of(device: &DeviceId) -> String {
+    in_hex(&digest(&SHA256, device.as_str().as_bytes()).as_ref()[..8])
+}
+
+fn in_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

@@ -7,6 +7,7 @@ use tracing::debug;
 use crate::domain::client::{Client, Role};
 use crate::domain::ids::Subject;
 pub use crate::verify::client::RegisteredClient;
+use crate::verify::service_account::Cluster;
 use crate::verify::{Bearer, Verifier};
 
 use super::client_proof::ClientProof;
@@ -110,7 +111,7 @@ impl Authority {
     /// One of three kinds of token, each of which is refused where another is wanted.
     async fn bearer(&self, realm: &Realm, token: &str) -> Result<Caller, Error> {
         let cluster = self.cluster.as_deref();
-        match Bearer::of(token, cluster.map(|cluster| cluster.issuer())) {
+        match Bearer::of(token, cluster.map(Cluster::issuer)) {
             Bearer::AccessToken => self.subject(realm, token).await,
             Bearer::ServiceAccount => {
                 let account = cluster.map(|cluster| cluster.check(token, self.now()));

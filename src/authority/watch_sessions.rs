@@ -29,7 +29,7 @@ pub enum WatchMessage {
     /// Every session that lives, newest first, and as of when.
     Snapshot(Vec<LiveSession>, Timestamp),
     /// One session changed.
-    Change(Change),
+    Change(Box<Change>),
     /// Nothing else did up to then.
     Heartbeat(Timestamp),
 }
@@ -97,7 +97,7 @@ impl Watcher {
     async fn next(&mut self) -> Result<WatchMessage, Error> {
         loop {
             if let Some(change) = self.waiting.pop_front() {
-                return Ok(WatchMessage::Change(change));
+                return Ok(WatchMessage::Change(Box::new(change)));
             }
             let woken = match self.told {
                 None => Woken::ByStore,

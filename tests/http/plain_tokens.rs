@@ -30,7 +30,7 @@ const REALM: &str = r#"
     secrets = ["SECRET"]
     grants = ["refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange"]
     audiences = ["api"]
-    roles = ["introspect"]
+    roles = ["introspector"]
 "#;
 
 async fn start() -> TestServer {

@@ -216,18 +216,17 @@ fn named(name: &str) -> SubscriberName {
     SubscriberName::parse(name).expect("a name")
 }
 
+type Messages = Pin<Box<dyn Stream<Item = (FeedMessage, Option<Receipt>)>>>;
+
 /// A subscriber that has acknowledged everything that it was sent first.
-async fn subscriber(
-    feed: &Arc<RevocationFeed>,
-    name: &str,
-) -> (Subscription, Pin<Box<dyn Stream<Item = (FeedMessage, Option<Receipt>)>>>) {
+async fn subscriber(feed: &Arc<RevocationFeed>, name: &str) -> (Subscription, Messages) {
     let (subscription, messages) = feed.clone().subscribe(realm(), &Revision::default(), named(name));
     let mut messages: Pin<Box<dyn Stream<Item = _>>> = Box::pin(messages);
     subscription.applied(receipt(&mut messages).await);
     (subscription, messages)
 }
 
-async fn receipt(messages: &mut Pin<Box<dyn Stream<Item = (FeedMessage, Option<Receipt>)>>>) -> Receipt {
+async fn receipt(messages: &mut Messages) -> Receipt {
     loop {
         if let (_, Some(receipt)) = messages.next().await.expect("endless") {
             return receipt;

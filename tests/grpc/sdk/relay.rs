@@ -43,8 +43,8 @@ pub(crate) struct Feed {
     pub(crate) after_revision: String,
     pub(crate) client_name: String,
     events: mpsc::UnboundedSender<Result<v1::FollowRevocationsResponse, Status>>,
-    /// What the client says, after its subscription.
-    said: tokio::sync::Mutex<Streaming<v1::FollowRevocationsRequest>>,
+    /// What the client says, after its subscription; `None` if it only watches.
+    said: Option<tokio::sync::Mutex<Streaming<v1::FollowRevocationsRequest>>>,
     messages: AtomicI64,
 }
 
@@ -63,7 +63,8 @@ impl Feed {
 
     /// The next receipt; `None` if the client leaves without.
     pub(crate) async fn last_word(&self) -> Option<i64> {
-        let said = timeout(PATIENCE, self.said.lock().await.message()).await.expect("in time").ok()??;
+        let said = self.said.as_ref().expect("a client that says something");
+        let said = timeout(PATIENCE, said.lock().await.message()).await.expect("in time").ok()??;
         match said.step {
             Some(Step::Applied(applied)) => Some(applied.receipt),
             other => panic!("no receipt: {other:?}"),
@@ -231,6 +232,22 @@ pub(crate) async fn until(holds: impl Fn() -> bool) {
     waited.await.expect("it holds in the end");
 }
 
+impl State {
+    /// Hands the test a stream that a client opens.
+    fn open(
+        &self,
+        after_revision: String,
+        client_name: String,
+        said: Option<Streaming<v1::FollowRevocationsRequest>>,
+    ) -> Result<UnboundedReceiverStream<Result<v1::FollowRevocationsResponse, Status>>, Status> {
+        let (events, stream) = mpsc::unbounded_channel();
+        let (said, messages) = (said.map(tokio::sync::Mutex::new), AtomicI64::new(0));
+        let feed = Feed { after_revision, client_name, events, said, messages };
+        self.feeds.send(feed).map_err(|_| Status::unavailable("the test is over"))?;
+        Ok(UnboundedReceiverStream::new(stream))
+    }
+}
+
 struct Shared(Arc<State>);
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -276,24 +293,25 @@ impl TokenService for Shared {
         Ok(Response::new(Box::pin(sets)))
     }
 
-    async fn watch_revocations(&self, _: Request<v1::WatchRevocationsRequest>) -> Answer<Self::WatchRevocationsStream> {
-        Err(Status::unimplemented("the SDK follows"))
+    async fn watch_revocations(
+        &self,
+        request: Request<v1::WatchRevocationsRequest>,
+    ) -> Answer<Self::WatchRevocationsStream> {
+        let stream = self.0.open(request.into_inner().after_revision, String::new(), None)?;
+        let stream = stream.map(|sent| sent.map(|sent| sent.revocations.expect("a message")));
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn follow_revocations(
         &self,
         request: Request<Streaming<v1::FollowRevocationsRequest>>,
     ) -> Answer<Self::FollowRevocationsStream> {
-        let (events, stream) = mpsc::unbounded_channel();
         let mut said = request.into_inner();
         let Some(Step::Subscribe(subscribe)) = said.message().await?.and_then(|said| said.step) else {
             return Err(Status::invalid_argument("no subscription"));
         };
-        let v1::RevocationSubscription { after_revision, client_name, .. } = subscribe;
-        let (said, messages) = (tokio::sync::Mutex::new(said), AtomicI64::new(0));
-        let feed = Feed { after_revision, client_name, events, said, messages };
-        self.0.feeds.send(feed).map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
+        let v1::RevocationSubscription { after_revision, client_name } = subscribe;
+        Ok(Response::new(Box::pin(self.0.open(after_revision, client_name, Some(said))?)))
     }
 
     async fn issue_token(&self, request: Request<v1::IssueTokenRequest>) -> Answer<v1::IssueTokenResponse> {

@@ -114,7 +114,7 @@ async fn of_a_hundred_parallel_logins_at_both_exactly_five_live_for_each_answer(
         let one = TestServer::start_configured(limit).await;
         let other = one.beside_configured(limit).await;
         let logins = (0..100).map(|number: u8| {
-            let server = if number % 2 == 0 { &one } else { &other };
+            let server = if number.is_multiple_of(2) { &one } else { &other };
             server.issue(v1::IssueTokenRequest { subject: "alice".to_owned(), ..Default::default() })
         });
         let answers = join_all(logins).await;
