@@ -33,6 +33,7 @@ mod store_limits;
 mod local;
 mod needs;
 mod peers;
+mod revocation;
 mod rows;
 mod scale;
 mod service;
@@ -77,7 +78,7 @@ pub(crate) struct Arguments {
     /// How often each is taken, in turn with the others; the tables show medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `scale`
+    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `revocation`, `snapshot`, `scale`
     #[arg(long, default_value = "")]
     only: String,
     /// Whether everything runs, in a minute: short measurements, one round, few sessions
@@ -92,9 +93,9 @@ pub(crate) struct Arguments {
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
-    /// Serves instead: given by this program to itself
+    /// What to be instead, and with what: given by this program to itself
     #[arg(hide = true)]
-    echo_server: Option<String>,
+    role: Vec<String>,
 }
 
 impl Arguments {
@@ -124,7 +125,10 @@ impl Arguments {
 
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
-    if arguments.echo_server.is_some() {
+    if let [revocation::SUBSCRIBER, address] = arguments.role.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return CORES.run_as_load(revocation::subscriber(address))?;
+    }
+    if !arguments.role.is_empty() {
         // Started on the server's cores, and on as many threads.
         let threads = std::thread::available_parallelism()?.get();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
@@ -171,6 +175,12 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
             rounds.into_iter().for_each(|rows| table.add(rows));
             table.add_figures(figures);
         }
+    }
+    if arguments.wants("revocation") {
+        table.add_figures(revocation::latency(stores).await?);
+    }
+    if arguments.wants("snapshot") {
+        table.add_figures(revocation::snapshot(stores).await?);
     }
     table.add_figures(asked_for(table));
     Ok(())
