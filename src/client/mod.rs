@@ -12,6 +12,8 @@ mod backoff;
 mod challenge;
 mod channel;
 mod credentials;
+#[cfg(feature = "client-tls")]
+mod https;
 mod identity;
 mod jwks_http;
 mod keys;
@@ -32,6 +34,8 @@ pub use attach::AttachToken;
 pub use authority_channel::AuthorityChannel;
 pub use backoff::Backoff;
 pub use channel::{ChannelOptions, InvalidAddress};
+#[cfg(feature = "client-tls")]
+pub use https::NoAuthority;
 pub use identity::Identity;
 pub use jwks_http::HttpJwks;
 pub use keys::{FetchKeys, NotFetched};
