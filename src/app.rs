@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use futures::future::OptionFuture;
 use prometheus_client::registry::Registry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
-use crate::authority::clients::Clients;
 use crate::authority::ports::{Clock, Entropy, Peers, Store};
+use crate::authority::redefine_realms::RealmDefinition;
 use crate::authority::{Authority, Parts, Realm};
-use crate::config::{Config, Exposure, StoreUrl};
+use crate::config::{Config, ConfigError, Exposure, StoreUrl};
+use crate::delivery::{Delivery, DeliveryError};
+use crate::domain::ids::RealmName;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
 use crate::signing::Signer;
@@ -37,12 +40,15 @@ use crate::verify::service_account::Cluster;
 mod cluster;
 mod edges;
 mod import;
+mod reload;
 mod seal;
 pub(crate) mod store;
 mod tls;
 mod vitals;
 
 pub use import::import;
+use reload::Reload;
+pub use reload::ReloadError;
 pub use seal::rewrap;
 use store::OpenStore;
 use vitals::Vitals;
@@ -96,6 +102,9 @@ pub enum StartError {
         /// Why.
         source: crate::authority::Error,
     },
+    /// The way of one-time codes.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
     /// Something else.
     #[error("can't start: {0}")]
     Other(String),
@@ -109,6 +118,7 @@ pub struct Server {
     edges: Vec<JoinHandle<()>>,
     tasks: Tasks,
     store: OpenStore,
+    reload: Reload,
 }
 
 /// Where it listens.
@@ -156,6 +166,7 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
+        let delivery = Delivery::new(&config.realms, clock.clone())?;
         let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy, cluster };
@@ -169,6 +180,9 @@ impl Server {
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
         tasks.spawn_until_stopped(authority.clone().write_touches());
+        if let Some(delivery) = delivery {
+            tasks.spawn_until_stopped(delivery.run(authority.clone()));
+        }
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;
@@ -176,6 +190,7 @@ impl Server {
         let calls = CallMeter::new(&mut registry);
         let vitals = Vitals { authority: authority.clone(), index, readiness: health.readiness() };
         registry.register_collector(Box::new(vitals));
+        let reload = Reload::new(authority.clone(), &base, config.clone(), &mut registry);
         let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone())?;
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, stopped)?;
@@ -185,7 +200,7 @@ impl Server {
         let watching = health.clone();
         tasks.spawn_until_stopped(async move { watching.watch(&watched).await });
         let addresses = Addresses { grpc: grpc_address, http: http_address, health: health_address };
-        Ok(Self { addresses, stop, health, edges, tasks, store: opened })
+        Ok(Self { addresses, stop, health, edges, tasks, store: opened, reload })
     }
 
     /// Where gRPC listens.
@@ -201,6 +216,20 @@ impl Server {
     /// Where health alone is served, if it is.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.addresses.health
+    }
+
+    /// Reads the realms again whenever SIGHUP comes from now on; the rest of a configuration waits for the
+    /// next start. What is wrong leaves every realm as it was, and is logged.
+    pub fn reload_on_hangup(
+        &self,
+        read: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        self.reload.clone().follow(&self.tasks, read)
+    }
+
+    /// Makes the realms what this says; the names of those that are new or changed.
+    pub async fn reload(&self, config: Config) -> Result<Vec<RealmName>, ReloadError> {
+        self.reload.reload(Ok(config)).await
     }
 
     /// Runs until it is told to end, then stops.
@@ -233,7 +262,6 @@ impl Server {
 /// Waits for SIGTERM or SIGINT. Catches them from this call on, not only once it is awaited: whoever
 /// reads that the server listens may end it at once.
 pub fn termination() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {
@@ -241,6 +269,11 @@ pub fn termination() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Each SIGHUP from this call on; it no longer ends the process.
+fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 /// Before anything connects: the key can't be in the store's directory where there is none.
@@ -259,11 +292,8 @@ async fn open_realms(
     entropy: &dyn Entropy,
 ) -> Result<Vec<Arc<Realm>>, StartError> {
     let mut realms = Vec::new();
-    for policy in config.realms.clone() {
+    for RealmDefinition { policy, clients, issuer } in reload::definitions(config, base) {
         let name = policy.realm.to_string();
-        let issuer = if name == "default" { base.to_owned() } else { format!("{base}/realms/{name}") };
-        let clients = config.clients.get(&policy.realm).cloned().unwrap_or_default();
-        let clients = Arc::new(Clients::new(clients));
         let opened = Realm::open(policy, clients, &issuer, store, clock, entropy).await;
         realms.push(opened.map_err(|source| StartError::Realm { realm: name, source })?);
     }

@@ -14,12 +14,13 @@ use crate::verify::revocations::RevocationIndex;
 
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// What turns with readiness. `liveness` stays, and `""` is the server as a whole.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     "readiness",
     "token_authority.v1.TokenService",
     "token_authority.v1.SessionService",
     "token_authority.v1.KeyService",
+    "token_authority.v1.OtpService",
     "envoy.service.auth.v3.Authorization",
 ];
 

@@ -17,6 +17,7 @@
 //! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
 //! listener     accepts connections for both edges: limits, TLS, who calls      -> config, domain
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
+//! delivery     sends one-time codes to where their recipients read them        -> authority, domain, clock
 //! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
 //! clock tasks  the time; background work; server and client are given both    -> domain
 //! config cli   what the process is told; the command line                      -> domain, verify, proto
@@ -82,6 +83,8 @@
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
 //! - Which registered claims a token has is its realm's word, never its own; what a realm leaves out is the
 //!   same for all of its tokens.
+//! - Forgetting a device ends its sessions in the same commit; trust lapses by a time in the record.
+//! - Whoever applies what a watch of sessions tells has what there is, however slow it reads.
 //! - What a token is exchanged for is never more than it, and falls with its session and
 //!   with the session's client.
 //! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.
@@ -111,6 +114,8 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod delivery;
 pub mod domain;
 #[cfg(all(feature = "server", any(test, fuzzing)))]
 #[doc(hidden)]

@@ -38,6 +38,7 @@ mod rows;
 mod scale;
 mod service;
 mod sessions;
+mod watch;
 
 // What is shown.
 mod chart;
@@ -79,7 +80,7 @@ pub(crate) struct Arguments {
     /// How often each is taken, in turn with the others; the tables show medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `revocation`, `snapshot`, `scale`
+    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `watch`, `revocation`, `snapshot`, `scale`
     #[arg(long, default_value = "")]
     only: String,
     /// Whether everything runs, in a minute: short measurements, one round, few sessions
@@ -149,9 +150,11 @@ async fn bench(arguments: &Arguments, machine: &[String]) -> Result<(), Failure>
         return if arguments.write { Ok(fs::write(document("scale.md"), text)?) } else { Ok(()) };
     }
     let mut table = Table::default();
-    measure(&mut table, &stores, arguments).await?;
+    let measured = measure(&mut table, &stores, arguments).await;
     let text = performance_document::write(&table, machine, arguments);
     println!("\n{text}");
+    // What was measured before a failure is shown, but it is no document.
+    measured?;
     if arguments.write {
         fs::write(document("performance.md"), text)?;
         fs::write(document("performance.svg"), chart::draw(&table))?;
@@ -163,6 +166,7 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     let (time, rounds) = (arguments.time(), arguments.rounds());
     let mut service = Service::new(stores, &arguments.only.to_lowercase(), time);
     for round in 0..rounds {
+        println!("round {} of {rounds}", round + 1);
         let mut parts = Parts::new(stores, round, time);
         table.add(service.round(&mut parts).await?);
         table.add(parts.rows());
@@ -172,16 +176,23 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     }
     if arguments.wants("sessions") {
         for backing in [Backing::Embedded, Backing::Redis] {
+            println!("sessions, {backing:?}");
             let (rounds, figures) = sessions::grow(stores, backing, arguments.sizes(), (rounds, time)).await?;
             rounds.into_iter().for_each(|rows| table.add(rows));
             table.add_figures(figures);
         }
+    }
+    if arguments.wants("watch") {
+        table.add_figures(watch::run(stores).await?);
     }
     if arguments.wants("revocation") {
         table.add_figures(revocation::latency(stores).await?);
     }
     if arguments.wants("snapshot") {
         table.add_figures(revocation::snapshot(stores).await?);
+    }
+    if table.is_empty() {
+        return Err(format!("no row's name contains `{}`", arguments.only).into());
     }
     table.add_figures(asked_for(table));
     Ok(())

@@ -1,5 +1,5 @@
-//! Whether the arithmetic of `needs` holds: costs are measured at a hundred thousand sessions on a Redis,
-//! millions are predicted from them, and then opened and measured. Only when asked for by name.
+//! Whether the arithmetic of `needs` holds: costs are measured with some sessions on a Redis, fifty times
+//! as many are predicted from them, and then opened and measured. Only when asked for by name.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use token_authority::proto::v1::watch_revocations_response::Event;
 use crate::callers::{self, CLIENT, Each, ISSUE, Issue, REVOKE};
 use crate::load::{self, Measured, Pace};
 use crate::needs::{Costs, Processor};
-use crate::process::{self, Process};
+use crate::process::Process;
 use crate::redis_fleet::field;
 use crate::redis_server::{RedisServer, Reply};
 use crate::sessions::{Used, fill, median, precise, used_memory};
@@ -19,8 +19,8 @@ use crate::stores::{Backing, Stores};
 use crate::wire::Endpoint;
 use crate::{Failure, REALM};
 
-/// From which the rest is predicted.
-pub(crate) const BASIS: u64 = 100_000;
+/// The part of all sessions from which the rest is predicted: 100,000 of five million.
+const BASIS: u64 = 50;
 /// Around the message of an entry, on the wire: gRPC's prefix and the head of a frame.
 const FRAMING: usize = 5 + 9;
 /// Of the store in a Redis.
@@ -56,11 +56,11 @@ pub(crate) async fn run(stores: &Stores, sessions: u64, rounds: usize, time: Dur
         let [refresh, introspect] = median(&used.measure_all(&server, rounds, time).await?);
         Ok::<_, Failure>(Found { sessions: size, session_bytes, refresh, introspect, resident: server.resident() })
     };
-    let sessions = sessions.max(2 * BASIS);
-    let mut used = Used::new(fill(&server, 0..BASIS).await?);
-    let basis = found(BASIS, &mut used).await?;
+    let few = sessions / BASIS;
+    let mut used = Used::new(fill(&server, 0..few).await?);
+    let basis = found(few, &mut used).await?;
     let costs = costs(&server, redis, &basis, &mut used, time).await?;
-    let mut used = Used::new(fill(&server, BASIS..sessions).await?);
+    let mut used = Used::new(fill(&server, few..sessions).await?);
     Ok(Scale { costs, basis, large: found(sessions, &mut used).await? })
 }
 
@@ -131,17 +131,18 @@ fn seconds(measured: Measured) -> f64 {
     measured.cpu.unwrap_or_default().as_secs_f64()
 }
 
-/// Processor time of a Redis.
-struct Busy(Option<Duration>);
+/// Processor time of a Redis so far, in seconds.
+struct Busy(f64);
 
 impl Busy {
     fn of(redis: &RedisServer) -> Result<Self, Failure> {
-        Ok(Self(process::cpu_alone(field(&redis.run(&["INFO", "server"]), "process_id").parse()?)))
+        let info = redis.run(&["INFO", "cpu"]);
+        let [user, system] = ["used_cpu_user", "used_cpu_sys"].map(|name| field(&info, name).parse::<f64>());
+        Ok(Self(user? + system?))
     }
 
     /// Seconds since then for each call.
     fn a_call(&self, redis: &RedisServer, measured: Measured, time: Duration) -> Result<f64, Failure> {
-        let used = Self::of(redis)?.0.zip(self.0).map(|(after, before)| after.saturating_sub(before));
-        Ok(used.unwrap_or_default().as_secs_f64() / (measured.per_second * time.as_secs_f64()))
+        Ok((Self::of(redis)?.0 - self.0) / (measured.per_second * time.as_secs_f64()))
     }
 }

@@ -78,17 +78,16 @@ fn needs(scale: &Scale) -> String {
     let mut cells = vec![vec![String::new()]];
     cells[0].extend(SIZES.iter().map(|(name, _)| format!("{name} sessions")));
     let round = |value: f64| number(Some(value), if value < 10.0 { 1 } else { 0 });
+    let whole = |value: f64| number(Some(value.ceil()), 0);
     cells.push(line("refreshes/s", &|needs| round(needs.refreshes)));
     cells.push(line("logins/s", &|needs| round(needs.logins)));
     cells.push(line("revocations/s", &|needs| round(needs.revocations)));
     cells.push(line("requests/s to check", &|needs| round(needs.checks)));
     cells.push(line("memory in Redis, GiB", &|needs| round(needs.memory / GIB)));
-    cells.push(line("Redis primaries", &|needs| round(needs.nodes())));
-    cells.push(line("… if memory were free", &|needs| round(needs.nodes_by_processor.ceil())));
-    cells.push(line("authority cores, checks by the SDK", &|needs| round(needs.cores.ceil())));
-    cells.push(line("… each check an introspection", &|needs| {
-        round((needs.cores + needs.cores_to_introspect).ceil())
-    }));
+    cells.push(line("Redis primaries", &|needs| whole(needs.nodes())));
+    cells.push(line("… if memory were free", &|needs| whole(needs.nodes_by_processor)));
+    cells.push(line("authority cores, checks by the SDK", &|needs| whole(needs.cores)));
+    cells.push(line("… each check an introspection", &|needs| whole(needs.cores + needs.cores_to_introspect)));
     cells.push(line("feed to each follower, kB/s", &|needs| round(needs.feed / 1e3)));
     cells.push(line("… to one that begins, MB", &|needs| round(needs.snapshot / 1e6)));
     markdown(&cells)

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use token_authority::authority::ports::{Commit, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored, Version};
+use token_authority::authority::ports::{
+    Commit, LogUpdate, Outcome, RecordKey, Seen, Store, StoreError, Stored, Version,
+};
 use token_authority::domain::ids::{RealmName, SubjectKey};
 use token_authority::domain::revocation::Revision;
 use token_authority::store::embedded::EmbeddedStore;
@@ -14,7 +16,7 @@ use token_authority::store::key_encryption_key::KeyEncryptionKey;
 use token_authority::store::redis::{RedisStore, Safety, Topology};
 use token_authority::store::sealing::SealedStore;
 use token_authority::system::{SystemClock, SystemEntropy};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -159,6 +161,10 @@ impl Store for Still {
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
         Err(StoreError::Unavailable("it keeps no log".into()))
+    }
+
+    async fn watch(&self, _: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        Err(StoreError::Unavailable("nothing changes".into()))
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -124,6 +124,10 @@ impl Table {
         self.figures.extend(figures);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.figures.is_empty()
+    }
+
     /// One section's lines; nothing if it has none.
     pub(crate) fn section(&self, section: Section) -> String {
         let lines: Vec<_> = self.lines.iter().filter(|line| line[0].section == section).collect();

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tonic::transport;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_reflection::server::Error as ReflectionError;
+use tracing::warn;
 
 use crate::authority::Authority;
 use crate::authority::caller::Anonymous;
@@ -19,6 +20,7 @@ use crate::config::{AnonymousCalls, Config};
 use crate::health::Readiness;
 use crate::listener::Listener;
 use crate::proto::v1::key_service_server::KeyServiceServer;
+use crate::proto::v1::otp_service_server::OtpServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
 use crate::telemetry::call::Calls;
@@ -39,6 +41,7 @@ pub(super) fn grpc(
     calls: CallMeter,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
+    let streams = grpc::OpenStreams::new(stopped.clone());
     let descriptors = [
         proto::FILE_DESCRIPTOR_SET,
         tonic_health::pb::FILE_DESCRIPTOR_SET,
@@ -46,7 +49,11 @@ pub(super) fn grpc(
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
     ];
     grpc::check_rows(&descriptors, &[grpc::EXT_AUTHZ]).map_err(|no_row| StartError::Other(no_row.to_string()))?;
-    let gate = grpc::Gate::new(authority, anonymous(config));
+    let anonymous = anonymous(config);
+    if anonymous == Anonymous::Nobody && config.clients.is_empty() {
+        warn!("no realm has clients, so nobody may call: register some ([[realm.clients]])");
+    }
+    let gate = grpc::Gate::new(authority, anonymous);
     let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
@@ -55,12 +62,13 @@ pub(super) fn grpc(
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), grpc::OpenStreams::new(stopped.clone())))
+            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), streams.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(KeyServiceServer::new(grpc::Keys::new(gate.clone())))
+        .add_service(OtpServiceServer::new(grpc::Codes::new(gate.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(gate.clone()))
+            SessionServiceServer::new(grpc::Sessions::new(gate.clone(), streams))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(gate)));

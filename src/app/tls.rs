@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::stream;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::authority::ports::Clock;
 use crate::config::TlsConfig;
@@ -28,7 +27,7 @@ impl Edges {
         let Some(config) = config else { return Ok(Self::default()) };
         let certificates = Certificates::open(config, Arc::new(Time(clock)))?;
         let edges = Self { grpc: certificates.grpc(), http: certificates.http() };
-        let hangups = signal(SignalKind::hangup()).map_err(|error| StartError::Other(error.to_string()))?;
+        let hangups = super::hangups().map_err(|error| StartError::Other(error.to_string()))?;
         let hangups = stream::unfold(hangups, async |mut hangups| hangups.recv().await.map(|()| ((), hangups)));
         tasks.spawn_until_stopped(async move {
             certificates.follow(hangups).await;

@@ -13,6 +13,7 @@ use crate::domain::revocation::RevocationScope;
 use crate::domain::rotate_keys::KeyFact;
 use crate::signing::key::SigningKey;
 
+use super::caller::Caller;
 use super::subjects::Committed;
 
 /// Logs a committed transition, or a refusal.
@@ -28,6 +29,11 @@ pub(super) fn committed<A>(realm: &RealmName, committed: &Committed<A>) {
 /// Logs a refusal.
 pub(super) fn refused(realm: &RealmName, refusal: &Refusal) {
     info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
+}
+
+/// Logs what became of a one-time code. Whose it is stays unsaid.
+pub(super) fn code(realm: &RealmName, event: &'static str) {
+    info!(target: "audit", realm = realm.as_str(), event);
 }
 
 /// Logs an exchange, which no record keeps.
@@ -66,6 +72,13 @@ pub(super) fn key<'a>(realm: &RealmName, fact: KeyFact, key: impl Fn(KeyNumber) 
 /// Logs that a key is to be revoked, and why.
 pub(super) fn key_revocation_asked(realm: &RealmName, kid: &KeyId, reason: &str) {
     info!(target: "audit", realm = realm.as_str(), event = "key_revocation_asked", kid = kid.as_str(), ?reason);
+}
+
+/// Logs that a session is to be ended, or all of a subject's; what follows from it stands in lines of its own.
+pub(super) fn revocation_asked(realm: &RealmName, session: Option<Sid>, by: &Caller, reason: &str) {
+    let session = session.map(|sid| hex(sid.session));
+    let client = by.client().map(|client| client.id.as_str());
+    info!(target: "audit", realm = realm.as_str(), event = "revocation_asked", session, by = by.kind(), client, ?reason);
 }
 
 fn log(realm: &RealmName, fact: &Fact) {

@@ -11,7 +11,7 @@ use crate::domain::ids::Sid;
 use crate::domain::refusal::Refusal;
 
 use super::caller::{Caller, Credentials};
-use super::{Authority, Error, Realm};
+use super::{Authority, Error, Realm, audit};
 
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,9 @@ const TABLE: &[Row] = &[
     Row { call: "/token_authority.v1.SessionService/TrustDevice",         admits: Roles(&[Issuer, SessionAdmin]) },
     Row { call: "/token_authority.v1.SessionService/UpdateSessionClaims", admits: Roles(&[Issuer, SessionAdmin]) },
     Row { call: "/token_authority.v1.SessionService/EraseSubject",        admits: Roles(&[SessionAdmin]) },
+
+    Row { call: "/token_authority.v1.OtpService/RequestCode",             admits: Roles(&[Issuer]) },
+    Row { call: "/token_authority.v1.OtpService/VerifyCode",              admits: Roles(&[Issuer]) },
 
     Row { call: "/token_authority.v1.KeyService/ListKeys",                admits: Roles(&[KeyAdmin, Auditor]) },
     Row { call: "/token_authority.v1.KeyService/PrepareKey",              admits: Roles(&[KeyAdmin]) },
@@ -138,6 +141,11 @@ impl Permit {
         &self.caller
     }
 
+    /// Writes down who wants a session ended, or all of a subject's, and why.
+    pub fn note_revocation(&self, session: Option<Sid>, reason: &str) {
+        audit::revocation_asked(self.realm.name(), session, &self.caller, reason);
+    }
+
     /// The client that bounds what is done; `None`: nothing does but the realm.
     pub fn client(&self) -> Option<&Client> {
         self.caller.client()
@@ -158,9 +166,7 @@ impl Authority {
             Anybody | Carried => return Ok(Permit { caller: Caller::Anybody, realm }),
             AnyClient | Roles(_) => self.caller(&realm, shown).await?,
         };
-        if let Caller::Client(registered) = &caller {
-            self.throttle_caller(&realm, registered.client.id.as_str())?;
-        }
+        self.throttle_caller(&realm, &caller)?;
         if row.admits.lets(&caller, &realm, asked) {
             return Ok(Permit { caller, realm });
         }

@@ -44,6 +44,16 @@ impl Caller {
         }
     }
 
+    /// As logs say it: what it is, and never which subject.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Anybody => "anybody",
+            Self::Operator => "operator",
+            Self::Client(_) => "client",
+            Self::Subject(_) => "subject",
+        }
+    }
+
     /// Its own subject: for a client, that of the tokens that it gets for itself.
     pub(super) fn subject(&self) -> Option<Subject> {
         match self {

@@ -8,7 +8,7 @@ use crate::domain::ids::ClientId;
 use crate::verify::client::RegisteredClient;
 
 /// A realm's clients.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Clients {
     by_id: HashMap<ClientId, Arc<RegisteredClient>>,
     by_certificate: HashMap<String, Arc<RegisteredClient>>,

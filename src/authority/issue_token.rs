@@ -1,5 +1,7 @@
 //! `IssueToken`: a login becomes a session with its first pair of tokens, or one token without one.
 
+use std::sync::Arc;
+
 use crate::domain::claims::Claims;
 use crate::domain::ids::{Audience, ClientId, Scope, Subject};
 use crate::domain::open_session::{Login, issue_sessionless, open_session};
@@ -38,6 +40,16 @@ pub struct IssueToken {
     pub request_id: Option<RequestId>,
 }
 
+impl IssueToken {
+    /// Refuses what the caller is not registered for.
+    pub(super) fn check_registered(&self, by: &Permit) -> Result<(), Error> {
+        let Some(client) = by.client() else { return Ok(()) };
+        let default = std::slice::from_ref(&by.realm().policy.default_audience);
+        let audience = if self.audience.is_empty() { default } else { &self.audience };
+        Ok(client.check_asked(audience, &self.scope)?)
+    }
+}
+
 /// Whether a login opens a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueKind {
@@ -64,6 +76,11 @@ impl Authority {
         self.throttle_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
+        self.open(realm, kind, login).await
+    }
+
+    /// The same for a login whose address has been admitted.
+    pub(super) async fn open(&self, realm: Arc<Realm>, kind: IssueKind, login: Login) -> Result<IssuedTokens, Error> {
         let place = realm.place(&login.subject);
         self.grant(realm, place, move |record, context| match kind {
             IssueKind::Session => open_session(record, &login, context),
@@ -74,16 +91,13 @@ impl Authority {
 
     /// The same for a caller, within the audiences and scopes that it is registered for.
     pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
-        if let Some(client) = by.client() {
-            let default = std::slice::from_ref(&by.realm().policy.default_audience);
-            let audience = if request.audience.is_empty() { default } else { &request.audience };
-            client.check_asked(audience, &request.scope)?;
-        }
+        request.check_registered(by)?;
         self.issue_token(by.realm().name().as_str(), request).await
     }
 }
 
-fn login(realm: &Realm, request: IssueToken) -> Result<Login, Error> {
+/// The login that is asked for, with the realm's defaults.
+pub(super) fn login(realm: &Realm, request: IssueToken) -> Result<Login, Error> {
     let policy = &realm.policy;
     let client = request.client.or_else(|| policy.default_client.clone());
     let claims = Claims::new(request.claims).map_err(Refusal::from)?;

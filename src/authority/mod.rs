@@ -23,6 +23,7 @@ pub mod check_request;
 mod client_credentials;
 pub mod client_proof;
 pub mod clients;
+mod code_record;
 pub mod company;
 mod cut_off;
 mod devices;
@@ -34,6 +35,7 @@ mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
+pub mod one_time_codes;
 pub mod page;
 pub(crate) mod persisted;
 pub mod ports;
@@ -42,6 +44,7 @@ mod realm_change;
 pub(crate) mod realm_record;
 mod realms;
 mod receipts;
+pub mod redefine_realms;
 pub mod refresh_token;
 pub mod revocation_feed;
 mod revocation_log;
@@ -51,6 +54,7 @@ pub mod sessions;
 mod subjects;
 mod throttle;
 mod touches;
+pub mod watch_sessions;
 
 pub use cut_off::end_realm_at_rest;
 pub use error::Error;
@@ -69,6 +73,7 @@ pub struct Authority {
     subjects: subjects::Subjects,
     touches: touches::Touches,
     throttle: throttle::Throttle,
+    outbox: one_time_codes::Outbox,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -133,6 +138,7 @@ impl Authority {
             subjects,
             touches: touches::Touches::default(),
             throttle: throttle::Throttle::default(),
+            outbox: one_time_codes::Outbox::default(),
             tasks,
             signer,
             verifier,

@@ -116,7 +116,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
     if record.format != FORMAT {
         return Err(DecodeError::Format(record.format));
     }
-    let changed = Timestamp::from_millis(record.changed);
+    let changed = moment(record.changed);
     let devices = record.devices.into_iter().map(|device| decode_known(device, changed));
     let devices: Vec<_> = devices.collect::<Result<_, _>>()?;
     let sessions = record.sessions.into_iter().map(|session| decode_session(session, &devices, changed));
@@ -133,6 +133,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
         requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
         rates: decode_rates(record.rates.unwrap_or_default(), changed),
     })
+}
+
+/// A time within what sums and nanoseconds can hold, some centuries off: what lies beyond is damage, and
+/// must not overflow when it is written down again.
+fn moment(millis: i64) -> Timestamp {
+    const FARTHEST: i64 = 9_000_000_000_000;
+    Timestamp::from_millis(millis.clamp(-FARTHEST, FARTHEST))
 }
 
 const END_REASONS: [EndReason; 8] = [

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 pub use crate::clock::{Clock, ClockJumped};
@@ -33,6 +33,8 @@ pub enum RecordKind {
     Subject = 2,
     /// A client's assertion that was used: it is there, and says nothing else.
     ClientAssertion = 3,
+    /// The one-time codes of a recipient.
+    Code = 4,
 }
 
 /// Where a record stands.
@@ -62,6 +64,11 @@ impl RecordKey {
         Self { kind: RecordKind::ClientAssertion, realm: Some(realm), id }
     }
 
+    /// The record of a recipient's one-time codes.
+    pub fn code(realm: RealmName, recipient: [u8; 16]) -> Self {
+        Self { kind: RecordKind::Code, realm: Some(realm), id: recipient }
+    }
+
     /// What the record is about.
     pub fn kind(&self) -> RecordKind {
         self.kind
@@ -83,7 +90,7 @@ impl RecordKey {
         let subject = match self.kind {
             RecordKind::Vault | RecordKind::Realm => None,
             RecordKind::Subject => Some(SubjectKey(self.id)),
-            RecordKind::ClientAssertion => return None,
+            RecordKind::ClientAssertion | RecordKind::Code => return None,
         };
         Some(Owner { realm: self.realm.clone()?, subject })
     }
@@ -117,6 +124,7 @@ impl RecordKey {
             1 => Self::realm(realm?),
             2 => Self::subject(realm?, SubjectKey(*id)),
             3 => Self::client_assertion(realm?, *id),
+            4 => Self::code(realm?, *id),
             _ => return None,
         };
         (key.to_bytes() == bytes).then_some(key)
@@ -194,6 +202,15 @@ pub enum StoreError {
     Corrupt(Arc<str>),
 }
 
+/// What a watcher of a record knows without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Grows with changes: several may be one step, and a step may turn out to be none.
+    pub changes: u64,
+    /// Every change up to then is counted.
+    pub at: Timestamp,
+}
+
 /// A store: it commits, and knows nothing of tokens.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
@@ -214,6 +231,11 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// never loses an entry: after any doubt about a partition, it gets a new snapshot of it, and is
     /// told what the log lost.
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError>;
+
+    /// Watches one record, which is then to be read: told soon of each commit to it, by whomever, and every
+    /// second or so that none was missed. Ends when the store can no longer tell. Commits to a record that
+    /// nobody watches pay nothing for it, or next to nothing.
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError>;
 
     /// Whether the store can serve now; the error says why not.
     async fn ready(&self) -> Result<(), StoreError>;

@@ -10,6 +10,7 @@ use crate::domain::key_ring::{KeyRing, KeyState};
 use crate::domain::policy::RealmPolicy;
 use crate::domain::session::Place;
 use crate::domain::time::Timestamp;
+use crate::signing::code_key::CodeKey;
 use crate::signing::key::SigningKey;
 use crate::signing::pepper::Pepper;
 use crate::signing::refresh_token::RefreshKey;
@@ -33,6 +34,8 @@ pub struct Realm {
     pub issuers: Vec<Arc<str>>,
     /// Opens and seals refresh tokens.
     pub refresh_key: RefreshKey,
+    /// Hashes one-time codes and their recipients.
+    pub(super) code_key: CodeKey,
     pub(super) ring: KeyRing,
     pub(super) keys: Keys,
     pub(super) version: Version,
@@ -67,13 +70,15 @@ impl Realm {
         clients: Arc<Clients>,
         issuer: Arc<str>,
     ) -> Result<Self, Error> {
+        let pepper = record.pepper()?;
         Ok(Self {
             policy,
             clients,
             issuer,
             issuers: record.issuers.iter().map(|issuer| issuer.as_str().into()).collect(),
             refresh_key: record.refresh_key()?,
-            pepper: record.pepper()?,
+            code_key: pepper.code_key(),
+            pepper,
             ring: record.ring.clone(),
             keys: record.keys().clone(),
             version,

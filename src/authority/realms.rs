@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use tokio::sync::{Mutex, oneshot, watch};
 use tracing::warn;
 
@@ -21,6 +22,7 @@ use super::jwks::JsonWebKeySet;
 use super::ports::{Clock, Entropy, Store};
 use super::realm_change::{Ports, Step, change};
 use super::realm_record::RealmRecord;
+use super::redefine_realms::RealmDefinition;
 use super::{Error, Parts, Realm, audit};
 
 /// How often the clock is held against what is due, in memory.
@@ -43,7 +45,9 @@ struct Inner {
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
-    serving: HashMap<RealmName, Serving>,
+    serving: RwLock<HashMap<RealmName, Arc<Serving>>>,
+    /// One at a time, since it takes the turns of several realms.
+    redefining: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -62,6 +66,16 @@ struct Serving {
 }
 
 impl Serving {
+    fn new(realm: &Arc<Realm>, index: &RevocationIndex, now: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            realm: RwLock::new(realm.clone()),
+            jwks: watch::Sender::new(Arc::new(JsonWebKeySet::of(realm, index, now))),
+            turn: Mutex::default(),
+            asked: Mutex::default(),
+            readings: AtomicU64::new(0),
+        })
+    }
+
     fn realm(&self) -> Arc<Realm> {
         self.realm.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -79,17 +93,8 @@ pub(super) enum Read {
 impl Realms {
     /// Puts realms into service. Fails if two have a key in common.
     pub(super) fn new(parts: &Parts) -> Result<Self, Error> {
-        let serving = |realm: &Arc<Realm>| {
-            let set = JsonWebKeySet::of(realm, &parts.index, parts.clock.now());
-            let serving = Serving {
-                realm: RwLock::new(realm.clone()),
-                jwks: watch::Sender::new(Arc::new(set)),
-                turn: Mutex::default(),
-                asked: Mutex::default(),
-                readings: AtomicU64::new(0),
-            };
-            (realm.name().clone(), serving)
-        };
+        let now = parts.clock.now();
+        let serving = |realm: &Arc<Realm>| (realm.name().clone(), Serving::new(realm, &parts.index, now));
         let inner = Inner {
             store: parts.store.clone(),
             clock: parts.clock.clone(),
@@ -98,7 +103,8 @@ impl Realms {
             signer: parts.signer.clone(),
             verifier: parts.verifier.clone(),
             index: parts.index.clone(),
-            serving: parts.realms.iter().map(serving).collect(),
+            serving: RwLock::new(parts.realms.iter().map(serving).collect()),
+            redefining: Mutex::default(),
         };
         for realm in &parts.realms {
             inner.install(realm)?;
@@ -108,17 +114,17 @@ impl Realms {
 
     /// The realm of that name.
     pub(super) fn realm(&self, name: &RealmName) -> Option<Arc<Realm>> {
-        self.0.serving.get(name).map(Serving::realm)
+        self.0.serving(name).ok().map(|serving| serving.realm())
     }
 
     /// Each realm.
     pub(super) fn all(&self) -> impl Iterator<Item = Arc<Realm>> {
-        self.0.serving.values().map(Serving::realm)
+        self.0.each().into_iter().map(|serving| serving.realm())
     }
 
     /// The realm's key set, as published now and at each change.
     pub(super) fn key_set(&self, name: &RealmName) -> Option<watch::Receiver<Arc<JsonWebKeySet>>> {
-        self.0.serving.get(name).map(|serving| serving.jwks.subscribe())
+        self.0.serving(name).ok().map(|serving| serving.jwks.subscribe())
     }
 
     /// Changes a realm's record. Goes on if the caller goes away: what was committed has to be known
@@ -154,7 +160,7 @@ impl Realms {
 
     /// How many readings have begun.
     pub(super) fn readings(&self, name: &RealmName) -> u64 {
-        self.0.serving.get(name).map_or(0, |serving| serving.readings.load(Ordering::SeqCst))
+        self.0.serving(name).map_or(0, |serving| serving.readings.load(Ordering::SeqCst))
     }
 
     /// The same by a reading that began when so many had; waits for the next where that of this tick is
@@ -182,6 +188,36 @@ impl Realms {
         self.realm(realm.name()).filter(|realm| can(realm)).ok_or(Error::NoSigningKey)
     }
 
+    /// Serves by these definitions from now on. All records are read, or made, before the first realm is
+    /// exchanged; meanwhile nothing else changes them here.
+    pub(super) async fn redefine(&self, definitions: Vec<RealmDefinition>) -> Result<Vec<RealmName>, Error> {
+        let Inner { store, clock, entropy, index, .. } = &*self.0;
+        let _alone = self.0.redefining.lock().await;
+        let is_new = |definition: &RealmDefinition| {
+            !self.realm(&definition.policy.realm).is_some_and(|known| definition.is_of(&known))
+        };
+        let definitions: Vec<_> = definitions.into_iter().filter(is_new).collect();
+        let serving: Vec<_> = definitions.iter().map(|new| self.0.serving(&new.policy.realm).ok()).collect();
+        let mut turns = Vec::new();
+        for serving in serving.iter().flatten() {
+            turns.push(serving.turn.lock().await);
+        }
+        let open = |RealmDefinition { policy, clients, issuer }| async move {
+            Realm::open(policy, clients, &issuer, &**store, &**clock, &**entropy).await
+        };
+        let realms = try_join_all(definitions.into_iter().map(open)).await?;
+        for (realm, serving) in realms.iter().zip(&serving) {
+            if let Some(serving) = serving {
+                self.0.adopt(serving, &serving.realm(), realm)?;
+            } else {
+                self.0.install(realm)?;
+                let serving = Serving::new(realm, index, clock.now());
+                self.0.serving.write().unwrap_or_else(PoisonError::into_inner).insert(realm.name().clone(), serving);
+            }
+        }
+        Ok(realms.iter().map(|realm| realm.name().clone()).collect())
+    }
+
     /// Keeps up with the records until it is dropped.
     pub(super) async fn tend(&self) {
         for tick in 1_u32.. {
@@ -192,10 +228,11 @@ impl Realms {
 
     /// One round over all realms.
     pub(super) async fn round(&self, read: Read) {
-        for (name, serving) in &self.0.serving {
+        for serving in self.0.each() {
             *serving.asked.lock().await = None;
             let (realm, now) = (serving.realm(), self.0.clock.now());
-            self.0.publish(serving, &realm, now);
+            let name = realm.name();
+            self.0.publish(&serving, &realm, now);
             let revoked_elsewhere = || realm.published(now).any(|key| self.0.index.key_ended(key.kid()));
             let reads = read == Read::All || realm.is_step_due(now) || revoked_elsewhere();
             if reads && let Err(error) = self.advance(name).await {
@@ -215,8 +252,13 @@ impl Realms {
 }
 
 impl Inner {
-    fn serving(&self, name: &RealmName) -> Result<&Serving, Error> {
-        self.serving.get(name).ok_or_else(|| Error::UnknownRealm(name.to_string()))
+    fn serving(&self, name: &RealmName) -> Result<Arc<Serving>, Error> {
+        let serving = self.serving.read().unwrap_or_else(PoisonError::into_inner);
+        serving.get(name).cloned().ok_or_else(|| Error::UnknownRealm(name.to_string()))
+    }
+
+    fn each(&self) -> Vec<Arc<Serving>> {
+        self.serving.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     async fn change<A>(
@@ -233,7 +275,7 @@ impl Inner {
             let keys = [&changed.realm.keys, &known.keys];
             audit::key(name, *fact, |number| keys.iter().find_map(|keys| keys.get(&number)));
         }
-        self.adopt(serving, &known, &changed.realm)?;
+        self.adopt(&serving, &known, &changed.realm)?;
         Ok((changed.answer, changed.realm, changed.revision))
     }
 

@@ -16,6 +16,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 
+use super::caller::Caller;
 use super::{Authority, Error, Realm};
 
 /// Callers and addresses that are remembered; beyond, those that come seldom are forgotten first.
@@ -83,9 +84,15 @@ impl Address {
 }
 
 impl Authority {
-    /// One more call of a caller, as it is authenticated.
-    pub fn throttle_caller(&self, realm: &Realm, caller: &str) -> Result<(), Error> {
-        self.throttled(Limit::ByCaller, realm.policy.rate_limits.by_caller, realm, caller)
+    /// One more call of a caller. Nobody in particular has no limit: what anybody may do is cheap.
+    pub(super) fn throttle_caller(&self, realm: &Realm, caller: &Caller) -> Result<(), Error> {
+        let limit = realm.policy.rate_limits.by_caller;
+        match caller {
+            Caller::Anybody => Ok(()),
+            Caller::Operator => self.throttled(Limit::ByCaller, limit, realm, "operator"),
+            Caller::Client(client) => self.throttled(Limit::ByCaller, limit, realm, ("client", &client.client.id)),
+            Caller::Subject(subject) => self.throttled(Limit::ByCaller, limit, realm, ("subject", subject)),
+        }
     }
 
     /// One more login or refresh from an address, where that is known.

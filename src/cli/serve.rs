@@ -84,12 +84,15 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         system::keep_memory_private()?;
-        let config = Config::load(self.into(), &Environment::of_process())?;
+        let flags = Flags::from(self);
+        let read = move || Config::load(flags.clone(), &Environment::of_process());
+        let config = read()?;
         block_on_all_cores(async {
             let telemetry = Telemetry::start(&config.log, &config.traces).map_err(Failure::refused)?;
             let said = Banner::of(&config);
             let end = app::termination().map_err(Failure::refused)?;
             let server = Server::start(config).await.map_err(Failure::refused)?;
+            server.reload_on_hangup(read).map_err(Failure::refused)?;
             // A server whose standard error nobody reads serves all the same.
             let _ = said.write(streams.err, &server);
             server.run_until(end).await;

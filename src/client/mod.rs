@@ -15,6 +15,7 @@ mod credentials;
 #[cfg(feature = "client-tls")]
 mod https;
 mod identity;
+mod introspection;
 mod jwks_http;
 mod keys;
 mod proof;

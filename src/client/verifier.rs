@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use http::Uri;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tonic::{Code, Request};
 use tracing::debug;
 
 use super::authority_channel::AuthorityChannel;
-use super::backoff::Backoff;
 use super::identity::Identity;
+use super::introspection::Introspection;
 use super::jwks_http::HttpJwks;
 use super::keys::{FetchKeys, Keys, Source};
 use super::rejection::{NotAuthenticated, Outage, Rejection};
 use super::revocations::Revocations;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::ids::{Audience, InvalidName, RealmName, SubscriberName};
-use crate::proto::v1::IntrospectTokenRequest;
 use crate::proto::v1::token_service_client::TokenServiceClient;
 use crate::verify;
 use crate::verify::keys::{Issuers, KeySet};
@@ -31,10 +28,6 @@ const UNNAMED: &str = "verifier";
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 const REREAD_KEYS_EVERY: Duration = Duration::from_secs(30);
-const INTROSPECTION_DEADLINE: Duration = Duration::from_secs(3);
-const INTROSPECTIONS: u32 = 3;
-/// Short: a request waits meanwhile.
-const INTROSPECT_AGAIN: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(50));
 
 /// What to do with a token that is valid but for revocations after too long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +56,14 @@ pub struct VerifierBuilder {
     leeway: Leeway,
     cache_bytes: usize,
     clock: Arc<dyn Clock>,
+    checks: Checks,
+}
+
+/// Where tokens are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checks {
+    Here,
+    AtTheAuthority,
 }
 
 impl VerifierBuilder {
@@ -108,6 +109,12 @@ impl VerifierBuilder {
         Self { cache_bytes: bytes, ..self }
     }
 
+    /// Asks the authority about each token, and keeps nothing: for a realm whose key is secret (HS256), or
+    /// whose tokens leave out registered claims. None of the other settings but the realm matters then.
+    pub fn introspect_each(self) -> Self {
+        Self { checks: Checks::AtTheAuthority, ..self }
+    }
+
     /// Another clock than the machine's.
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
@@ -118,6 +125,10 @@ impl VerifierBuilder {
     pub fn build(self) -> Result<Verifier, InvalidName> {
         let realm = RealmName::parse(&self.realm)?;
         let audience = Audience::parse(&self.audience)?;
+        let introspection = Introspection { authority: self.authority.clone(), realm: realm.clone() };
+        if self.checks == Checks::AtTheAuthority {
+            return Ok(Verifier(Arc::new(Shared { introspection, audience, by: By::Asking { issuer: self.issuer } })));
+        }
         let name = match &self.name {
             Some(name) => SubscriberName::parse(name)?,
             None => SubscriberName::parse(audience.as_str()).or_else(|_| SubscriberName::parse(UNNAMED))?,
@@ -142,29 +153,40 @@ impl VerifierBuilder {
             let revocations = revocations.clone();
             async move { revocations.follow().await }
         });
-        Ok(Verifier(Arc::new(Shared {
-            local: verify::Verifier::new(set, issuers, index, self.cache_bytes).with_leeway(self.leeway),
-            realm,
-            audience,
+        let local = Local {
+            verifier: verify::Verifier::new(set, issuers, index, self.cache_bytes).with_leeway(self.leeway),
             keys,
             revocations,
-            authority: self.authority,
             max_staleness: self.max_staleness,
             when_stale: self.when_stale,
             clock: self.clock,
             _feeds: feeds,
-        })))
+        };
+        Ok(Verifier(Arc::new(Shared { introspection, audience, by: By::Memory(Box::new(local)) })))
     }
 }
 
 #[derive(Debug)]
 struct Shared {
-    local: verify::Verifier,
-    realm: RealmName,
+    introspection: Introspection,
     audience: Audience,
+    by: By,
+}
+
+/// How it decides.
+#[derive(Debug)]
+enum By {
+    /// By what it knows; asking where that is not enough.
+    Memory(Box<Local>),
+    /// By asking about each token.
+    Asking { issuer: String },
+}
+
+#[derive(Debug)]
+struct Local {
+    verifier: verify::Verifier,
     keys: Arc<Keys>,
     revocations: Arc<Revocations>,
-    authority: TokenServiceClient<AuthorityChannel>,
     max_staleness: Duration,
     when_stale: WhenStale,
     clock: Arc<dyn Clock>,
@@ -202,28 +224,39 @@ impl Verifier {
             leeway: Leeway::ZERO,
             cache_bytes: CACHE_BYTES,
             clock: Arc::new(SystemClock::default()),
+            checks: Checks::Here,
         }
     }
 
     /// Waits until keys and revocations have been read once. Bound it with a timeout; a service may
     /// also start before that, and refuses as unavailable what it can't decide.
     pub async fn ready(&self) {
-        self.0.keys.loaded().await;
-        self.0.revocations.complete().await;
+        if let By::Memory(local) = &self.0.by {
+            local.keys.loaded().await;
+            local.revocations.complete().await;
+        }
     }
 
     /// Who bears the token.
     pub async fn verify(&self, token: &str) -> Result<Identity, Rejection> {
-        let mut known = self.known(token);
+        let introspection = &self.0.introspection;
+        let local = match &self.0.by {
+            By::Memory(local) => local,
+            By::Asking { issuer } => {
+                let seen = introspection.token(issuer, token).await?;
+                return self.0.for_here(&seen).map(|()| Identity::new(Arc::new(seen)));
+            }
+        };
+        let mut known = self.0.known(local, token);
         if let Known::UnknownKey = known {
-            if let Err(error) = self.0.keys.reread().await {
-                debug!(realm = %self.0.realm, %error, "a token of an unknown key can't be decided");
+            if let Err(error) = local.keys.reread().await {
+                debug!(realm = %introspection.realm, %error, "a token of an unknown key can't be decided");
                 return Err(Rejection::Unavailable(Outage::Keys));
             }
-            known = self.known(token);
+            known = self.0.known(local, token);
         }
         match known {
-            Known::Unsure(seen) => self.introspect(token, seen).await,
+            Known::Unsure(seen) => introspection.ask(token).await.map(|_| Identity::new(seen)),
             Known::UnknownKey => Err(rejected(verify::Rejection::UnknownKey)),
             Known::Good(seen) => Ok(Identity::new(seen)),
             Known::Bad(rejection) => Err(rejection),
@@ -232,60 +265,45 @@ impl Verifier {
 
     /// Who bears the token, by memory alone; `None` if the authority would have to be asked.
     pub fn verify_known(&self, token: &str) -> Option<Result<Identity, Rejection>> {
-        match self.known(token) {
+        let By::Memory(local) = &self.0.by else { return None };
+        match self.0.known(local, token) {
             Known::Good(seen) => Some(Ok(Identity::new(seen))),
             Known::Bad(rejection) => Some(Err(rejection)),
             Known::UnknownKey | Known::Unsure(_) => None,
         }
     }
+}
 
-    fn known(&self, token: &str) -> Known {
-        let shared = &*self.0;
-        let now = shared.clock.now();
-        let seen = match shared.local.verify(&shared.realm, token, now) {
+impl Shared {
+    fn known(&self, local: &Local, token: &str) -> Known {
+        let now = local.clock.now();
+        let seen = match local.verifier.verify(&self.introspection.realm, token, now) {
             Ok(seen) => seen,
             Err(verify::Rejection::UnknownKey) => return Known::UnknownKey,
             Err(rejection) => return Known::Bad(rejected(rejection)),
         };
-        if !seen.audience.contains(&shared.audience) {
-            return Known::Bad(Rejection::NotAuthenticated(NotAuthenticated::WrongAudience));
+        if let Err(rejection) = self.for_here(&seen) {
+            return Known::Bad(rejection);
         }
-        if seen.confirmation.is_some() {
-            return Known::Bad(Rejection::NotAuthenticated(NotAuthenticated::BoundToKey));
-        }
-        if shared.revocations.staleness(now) <= shared.max_staleness {
+        if local.revocations.staleness(now) <= local.max_staleness {
             return Known::Good(seen);
         }
-        match shared.when_stale {
+        match local.when_stale {
             WhenStale::Introspect => Known::Unsure(seen),
             WhenStale::Refuse => Known::Bad(Rejection::Unavailable(Outage::Revocations)),
             WhenStale::Accept => Known::Good(seen),
         }
     }
 
-    /// Repeated while the authority is away: of several addresses, another may answer.
-    async fn introspect(&self, token: &str, seen: Arc<VerifiedToken>) -> Result<Identity, Rejection> {
-        let mut failures = 0;
-        loop {
-            let mut request = Request::new(IntrospectTokenRequest {
-                realm: self.0.realm.to_string(),
-                token: token.to_owned(),
-                ..IntrospectTokenRequest::default()
-            });
-            request.set_timeout(INTROSPECTION_DEADLINE);
-            match self.0.authority.clone().introspect_token(request).await {
-                Ok(answer) if answer.get_ref().active => return Ok(Identity::new(seen)),
-                Ok(_) => return Err(Rejection::NotAuthenticated(NotAuthenticated::NotActive)),
-                Err(status) if status.code() == Code::Unavailable && failures + 1 < INTROSPECTIONS => {
-                    sleep(INTROSPECT_AGAIN.pause(failures)).await;
-                    failures += 1;
-                }
-                Err(status) => {
-                    debug!(realm = %self.0.realm, %status, "a token can't be introspected");
-                    return Err(Rejection::Unavailable(Outage::Introspection));
-                }
-            }
+    /// Whether it is meant for this service, and by who presents it.
+    fn for_here(&self, seen: &VerifiedToken) -> Result<(), Rejection> {
+        if !seen.audience.contains(&self.audience) {
+            return Err(Rejection::NotAuthenticated(NotAuthenticated::WrongAudience));
         }
+        if seen.confirmation.is_some() {
+            return Err(Rejection::NotAuthenticated(NotAuthenticated::BoundToKey));
+        }
+        Ok(())
     }
 }
 

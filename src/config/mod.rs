@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::domain::ids::RealmName;
+use crate::domain::one_time_code::CodeDelivery;
 use crate::domain::policy::RealmPolicy;
 use crate::verify::client::RegisteredClient;
 
@@ -20,6 +21,7 @@ mod kubernetes;
 mod layers;
 mod listeners;
 mod messages;
+mod otp;
 mod problem;
 mod rate_limits;
 mod reader;
@@ -103,7 +105,7 @@ pub struct Config {
 /// Who may reach the listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Exposure {
-    /// Only processes on this machine, and whoever has a certificate where one is required.
+    /// Only processes on this machine in plaintext; anybody over TLS, who has to prove who he is.
     #[default]
     LoopbackOnly,
     /// Whoever the network lets through: the operator said `--insecure`.
@@ -275,6 +277,10 @@ impl Config {
         let tls = tls.complete(&mut problems);
         let kubernetes = kubernetes.complete(&mut problems);
         let (realms, clients) = realms::read(own_realm, directory, &mut problems);
+        problems.extend(realms.iter().filter(|policy| logs_codes(policy, flags.create_key)).map(|policy| Problem {
+            origin: Origin::Flag("--dev"),
+            message: format!("realm {}: otp.delivery = \"log\" is for development, with --dev alone", policy.realm),
+        }));
         if !problems.is_empty() {
             problems.sort_by(|a, b| a.origin.place().cmp(&b.origin.place()));
             return Err(ConfigError(problems));
@@ -326,4 +332,10 @@ impl Config {
     pub fn realm_names(&self) -> impl Iterator<Item = &RealmName> {
         self.realms.iter().map(|policy| &policy.realm)
     }
+}
+
+/// Whether the realm would write codes into the log of a server that is not for development.
+fn logs_codes(policy: &RealmPolicy, create_key: CreateKey) -> bool {
+    let logs = policy.codes.as_ref().is_some_and(|codes| codes.delivery == CodeDelivery::Log);
+    logs && create_key == CreateKey::Never
 }

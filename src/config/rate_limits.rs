@@ -32,7 +32,7 @@ pub(super) fn read(table: Table, problems: &mut Vec<Problem>) -> RateLimits {
 }
 
 /// Parses `"30/1m"`, or `"none"`.
-fn limit(raw: &Raw) -> Result<Option<RateLimit>, String> {
+pub(super) fn limit(raw: &Raw) -> Result<Option<RateLimit>, String> {
     let text = value::text(raw);
     if text == Some("none") {
         return Ok(None);

@@ -16,7 +16,7 @@ use super::document::{Raw, Table};
 use super::problem::{Origin, Problem};
 use super::reader::Reader;
 use super::realms::permissive;
-use super::{DEFAULT_REALM, claims, devices, messages, rate_limits, realm_keys, value};
+use super::{DEFAULT_REALM, claims, devices, messages, otp, rate_limits, realm_keys, value};
 
 /// The table that defines a realm.
 pub(super) const REALM: &str = "realm";
@@ -69,6 +69,7 @@ pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<Rea
     let keys = table.take_table(realm_keys::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let devices = table.take_table(devices::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let limits = table.take_table(rate_limits::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let codes = table.take_table(otp::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let told = table.take_table(messages::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let clients = table.take(CLIENTS);
     let mut reader = Reader::new(table, &KEYS, problems);
@@ -76,6 +77,7 @@ pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<Rea
     reader.finish();
     let keys = keys.map(|keys| realm_keys::read(keys, problems));
     let limits = limits.map(|limits| rate_limits::read(limits, problems));
+    let codes = codes.and_then(|codes| otp::read(codes, problems));
     let told = told.map(|told| messages::read(told, problems));
     let mut policy = policy?;
     if let Some(keys) = keys {
@@ -85,6 +87,7 @@ pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<Rea
         policy.devices = devices::read(devices, &policy, problems);
     }
     policy.rate_limits = limits.unwrap_or_default();
+    policy.codes = codes;
     policy.messages = told.unwrap_or_default();
     let clients = clients.map(|clients| client::clients(clients, &policy, problems)).unwrap_or_default();
     (problems.len() == before).then_some(RealmTable { policy, clients })

@@ -66,6 +66,7 @@ fn the_example_names_every_key_and_says_the_defaults() {
         ("realm.keys", &realm_keys::KEYS[..]),
         ("realm.devices", &devices::KEYS[..]),
         ("realm.rate_limits", &rate_limits::KEYS[..]),
+        ("realm.otp", &otp::KEYS[..]),
         ("realm.messages", &messages::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
@@ -209,6 +210,10 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.devices]\nremember = \"91d\"", "from 0s to "),
         ("[realm.devices]\nremembr = \"1d\"", "did you mean \"remember\"?"),
         ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
+        ("[realm.otp]\ndelivery = \"log\"\nattempts = 0", "must be a whole number from 1 to 10"),
+        ("[realm.otp]\ndelivery = \"log\"\nlifetime = \"11m\"", "from 30s to 10m"),
+        ("[realm.otp]\ndelivery = \"log\"\nrequests = \"none\"", "must be a limit"),
+        ("[realm.otp]\nwebhook_secret_file = \"a\"\nwebhook_url = \"ftp://a/b\"", "http or https"),
         ("[realm.rate_limits]\nby_caller = 5", "such as \"30/1m\", from 1 to 1000000 in 1s to 1day"),
         ("[realm.rate_limits]\nby_caller = \"0/1s\"", "or \"none\""),
         ("[realm.rate_limits]\nby_caller = \"5/0s\"", "or \"none\""),
@@ -220,6 +225,26 @@ fn each_key_of_a_realm_has_bounds() {
         assert!(error.contains(says) && error.starts_with(&format!("c.toml:{last}: realm.")), "{line}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
     }
+}
+
+#[test]
+fn codes_need_a_way_to_users_and_the_log_is_none_but_for_development() {
+    let otp = |keys: &str| format!("[realm]\nname = \"a\"\n[realm.otp]\n{keys}\n");
+    let refused = |keys: &str| load(&otp(keys), &[], Flags::default()).expect_err(keys).to_string();
+    let missing = "c.toml:3: realm.otp: webhook_url and webhook_secret_file are missing";
+    for keys in ["", "webhook_url = \"https://a/b\"", "webhook_secret_file = \"a\""] {
+        assert!(refused(keys).starts_with(missing), "{}", refused(keys));
+    }
+    assert!(refused("delivery = \"log\"\nwebhook_url = \"https://a/b\"").contains("takes no webhook"));
+    let log = "delivery = \"log\"";
+    assert_eq!(refused(log), "--dev: realm a: otp.delivery = \"log\" is for development, with --dev alone");
+    let dev = || Flags { create_key: CreateKey::IfMissing, ..Flags::default() };
+    let config = load(&otp(log), &[], dev()).expect("for development");
+    let codes = config.realms[0].codes.clone().expect("codes");
+    assert_eq!((codes.delivery, codes.attempts, codes.lockout), (CodeDelivery::Log, 3, Duration::from_secs(900)));
+    let config = load(&otp("webhook_url = \"https://a/b\"\nwebhook_secret_file = \"s\""), &[], Flags::default());
+    let delivery = config.expect("loads").realms[0].codes.clone().expect("codes").delivery;
+    assert_eq!(delivery, CodeDelivery::Webhook { url: "https://a/b".to_owned(), secret_file: "s".into() });
 }
 
 #[test]

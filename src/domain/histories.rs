@@ -1,7 +1,7 @@
 //! Property tests: random histories of several devices, with lost answers, stolen tokens, passing
 //! time and a store that loses its last write, checked against what must hold after every run.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -11,6 +11,7 @@ use super::device::{DevicePolicy, OnChange, Trust};
 use super::end_session::{end_all, end_session};
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, DeviceId, KeyNumber, RealmName, SessionId, Subject, SubjectKey};
+use super::live::{ChangeKind, LiveSession, changes, live_sessions};
 use super::open_session::{Login, open_session};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
 use super::put_back::put_back;
@@ -47,6 +48,8 @@ enum Step {
         which: prop::sample::Index,
     },
     RevokeAll,
+    /// A watcher looks again.
+    Look,
     /// A resource server checks a token of any session ever.
     Touch {
         which: prop::sample::Index,
@@ -70,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => any::<prop::sample::Index>().prop_map(|which| Step::Refresh { which }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Revoke { which }),
         1 => Just(Step::RevokeAll),
+        3 => Just(Step::Look),
         3 => any::<prop::sample::Index>().prop_map(|which| Step::Touch { which }),
         4 => prop_oneof![1u64..3_000, 3_000u64..20_000, 60_000u64..2_000_000].prop_map(|millis| Step::Pass { millis }),
         1 => (0u64..2_000_000).prop_map(|outage| Step::LoseLastWrite { outage }),
@@ -136,6 +140,9 @@ struct World {
     known: HashMap<SessionId, Known>,
     revoked: Vec<SessionId>,
     devices: HashMap<u8, Seen>,
+    /// What a watcher was told so far.
+    watched: Vec<LiveSession>,
+    looked: Vec<LiveSession>,
 }
 
 impl World {
@@ -153,6 +160,8 @@ impl World {
             known: HashMap::new(),
             revoked: Vec::new(),
             devices: HashMap::new(),
+            watched: Vec::new(),
+            looked: Vec::new(),
         }
     }
 
@@ -279,6 +288,27 @@ impl World {
         self.devices.remove(&device);
     }
 
+    /// Whoever applies what a watcher is told to what it knew has what there is now.
+    fn look(&mut self) {
+        let live = live_sessions(self.record.as_ref(), self.now, |_| false);
+        let mut told = HashSet::new();
+        for change in changes(&self.looked, &live, self.last_write, self.now) {
+            let id = change.session.session.id;
+            assert!(told.insert(id), "one change of each session");
+            let known = self.watched.iter().position(|known| known.session.id == id);
+            assert_eq!(known.is_none(), change.kind == ChangeKind::Opened, "{change:?}");
+            assert!(change.time <= self.now, "{change:?}");
+            match (change.kind, known) {
+                (ChangeKind::Opened, _) => self.watched.insert(0, change.session),
+                (ChangeKind::Ended, Some(known)) => drop(self.watched.remove(known)),
+                (_, Some(known)) => self.watched[known] = change.session,
+                (_, None) => unreachable!(),
+            }
+        }
+        assert!(self.lossy || self.watched == live, "{:?}\nis not\n{live:?}", self.watched);
+        self.looked = live;
+    }
+
     /// What the record says of trust is what was done to the devices, unless the store lost some of it.
     fn check_devices(&self) {
         for (device, seen) in self.devices.iter().filter(|_| !self.lossy) {
@@ -353,6 +383,7 @@ impl World {
     fn run(&mut self, step: &Step) {
         match step {
             Step::Login { device, user_agent, remember } => self.login(*device, *user_agent, *remember),
+            Step::Look => self.look(),
             Step::Trust { device } => self.trust(*device),
             Step::Forget { device } => self.forget(*device),
             Step::Refresh { which } if !self.tokens.is_empty() => {

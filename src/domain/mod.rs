@@ -12,6 +12,7 @@ pub mod ids;
 pub mod key_ring;
 pub mod live;
 pub mod messages;
+pub mod one_time_code;
 pub mod open_session;
 pub mod own_claims;
 pub mod policy;

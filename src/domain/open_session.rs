@@ -36,11 +36,20 @@ pub struct Login {
     pub request_id: Option<RequestId>,
 }
 
+impl Login {
+    /// Refuses what the realm allows to nobody, whatever a record says.
+    pub fn check(&self, policy: &RealmPolicy) -> Result<(), Refusal> {
+        policy.check(&self.audience, &self.scope)?;
+        policy.check_claims(&self.claims)?;
+        policy.profile.check(&self.client, &self.audience, &self.scope, self.confirmation.as_ref())
+    }
+}
+
 /// Opens a session. The limit is decided here, in the same commit as the session, so parallel
 /// logins can't exceed it (Keycloak #14689).
 pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = check(login, policy) {
+    if let Err(refusal) = login.check(policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -78,12 +87,6 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     }
     record.sessions.push(session);
     Decision { answer: Ok(grant), record: Some(record), facts }
-}
-
-fn check(login: &Login, policy: &RealmPolicy) -> Result<(), Refusal> {
-    policy.check(&login.audience, &login.scope)?;
-    policy.check_claims(&login.claims)?;
-    policy.profile.check(&login.client, &login.audience, &login.scope, login.confirmation.as_ref())
 }
 
 fn new_session(login: &Login, trust: Trust, context: &Context<'_>, now: Timestamp) -> Session {
@@ -151,7 +154,7 @@ fn make_room(record: &mut SubjectRecord, new: &Session, policy: &RealmPolicy, fa
 /// Issues a token without a session: no refresh, nothing to commit, ended by its epoch or its id.
 pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = check(login, policy) {
+    if let Err(refusal) = login.check(policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);

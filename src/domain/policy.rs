@@ -10,6 +10,7 @@ use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
 use super::messages::Messages;
+use super::one_time_code::CodePolicy;
 use super::own_claims::OwnClaims;
 use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
@@ -104,6 +105,8 @@ pub struct RealmPolicy {
     pub devices: DevicePolicy,
     /// How often a subject, a caller and an address may do what.
     pub rate_limits: RateLimits,
+    /// Logins by one-time codes; `None`: the realm sends none.
+    pub codes: Option<CodePolicy>,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
@@ -158,6 +161,7 @@ impl RealmPolicy {
             at_limit: AtLimit::EvictIdlest,
             devices: DevicePolicy::default(),
             rate_limits: RateLimits::default(),
+            codes: None,
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,

@@ -17,11 +17,14 @@ pub enum Limit {
     ByCaller,
     /// Logins and refreshes from an address.
     ByIp,
+    /// One-time codes sent to a recipient.
+    CodesByRecipient,
 }
 
 impl Limit {
     /// Each limit.
-    pub const ALL: [Self; 4] = [Self::RefreshBySubject, Self::IssueBySubject, Self::ByCaller, Self::ByIp];
+    pub const ALL: [Self; 5] =
+        [Self::RefreshBySubject, Self::IssueBySubject, Self::ByCaller, Self::ByIp, Self::CodesByRecipient];
 
     /// As its key in a realm's policy.
     pub const fn name(self) -> &'static str {
@@ -30,6 +33,7 @@ impl Limit {
             Self::IssueBySubject => "issue_by_subject",
             Self::ByCaller => "by_caller",
             Self::ByIp => "by_ip",
+            Self::CodesByRecipient => "codes_by_recipient",
         }
     }
 }

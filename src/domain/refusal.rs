@@ -1,6 +1,8 @@
 //! Why the rules say no. Each variant is one reason of the API; how it is worded and coded is not
 //! known here.
 
+use std::time::Duration;
+
 use super::ids::{Audience, Scope};
 use super::rate_limit::RateLimited;
 
@@ -35,6 +37,18 @@ pub enum Refusal {
     /// Too often. The same is admitted later, and nothing has changed by it.
     #[error("the limit {} is reached: wait, and send the same again", .0.limit.name())]
     RateLimited(RateLimited),
+    /// Not the code that was sent, or no longer, or none was.
+    #[error("the code is not valid: ask for another one")]
+    CodeInvalid,
+    /// Too many wrong codes for the recipient.
+    #[error("too many wrong codes: wait, and ask for another one")]
+    CodeLocked {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// The realm sends no codes.
+    #[error("the realm sends no one-time codes: it has no [realm.otp]")]
+    CodesNotOffered,
     /// The token belongs to another client. Its session lives on.
     #[error("the token was issued to another client")]
     ClientMismatch,
@@ -85,6 +99,9 @@ impl Refusal {
             | Self::RequestIdReused
             | Self::SessionLimitReached
             | Self::RateLimited(_)
+            | Self::CodeInvalid
+            | Self::CodeLocked { .. }
+            | Self::CodesNotOffered
             | Self::DeviceNotTrusted
             | Self::UnknownDevice
             | Self::ClientNotPermitted
@@ -107,6 +124,9 @@ impl Refusal {
             Self::RequestIdReused => "request_id_reused",
             Self::SessionLimitReached => "session_limit_reached",
             Self::RateLimited(_) => "rate_limited",
+            Self::CodeInvalid => "code_invalid",
+            Self::CodeLocked { .. } => "code_locked",
+            Self::CodesNotOffered => "codes_not_offered",
             Self::ClientMismatch => "client_mismatch",
             Self::ConfirmationMismatch => "confirmation_mismatch",
             Self::DeviceNotTrusted => "device_not_trusted",

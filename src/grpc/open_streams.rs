@@ -29,10 +29,10 @@ impl OpenStreams {
         Self { places: Arc::new(Semaphore::new(MOST)), stopped }
     }
 
-    /// Sends what comes until the server stops, and then that the caller should come back.
+    /// Sends what comes until the server stops or the answers end, and then that the caller should come back.
     pub(super) fn open<T: Send + 'static>(
         &self,
-        answers: impl Stream<Item = T> + Send + 'static,
+        answers: impl Stream<Item = Result<T, Status>> + Send + 'static,
     ) -> Result<Answers<T>, Status> {
         let place = self.places.clone().try_acquire_owned().map_err(|_| overloaded())?;
         let mut stopped = self.stopped.clone();
@@ -41,7 +41,7 @@ impl OpenStreams {
             let _ = stopped.wait_for(|stopped| *stopped).await;
             drop(place);
         };
-        Ok(Box::pin(answers.map(Ok).take_until(Box::pin(end)).chain(stream::once(async { Err(stopping()) }))))
+        Ok(Box::pin(answers.take_until(Box::pin(end)).chain(stream::once(async { Err(stopping()) }))))
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
     async fn streams_are_bounded_and_end_with_the_server() {
         let (stop, stopped) = watch::channel(false);
         let streams = OpenStreams { places: Arc::new(Semaphore::new(1)), stopped };
-        let endless = || stream::iter([1]).chain(stream::pending());
+        let endless = || stream::iter([Ok(1)]).chain(stream::pending());
         let mut first = streams.open(endless()).expect("a place");
         assert_eq!(first.next().await.expect("goes on").expect("an answer"), 1);
         assert_eq!(streams.open(endless()).err().map(|status| status.code()), Some(Code::ResourceExhausted));

@@ -1,10 +1,12 @@
 //! The messages of `SessionService`. Knows the authority's words and the proto's, and decides nothing.
 
+use crate::authority::watch_sessions::WatchMessage;
 use crate::domain::device::Trust;
 use crate::domain::ids::Subject;
-use crate::domain::live::{LiveDevice, LiveSession};
+use crate::domain::live::{ChangeKind, LiveDevice, LiveSession};
 use crate::domain::session::Place;
 use crate::proto::v1;
+use crate::proto::v1::watch_sessions_response::Event;
 
 use super::wire::{device_message, time};
 
@@ -21,6 +23,32 @@ pub(super) fn session(live: &LiveSession, place: Place, subject: &Subject) -> v1
         expire_time: time(session.expires),
         trusted: live.trust == Trust::Trusted,
         generation: i64::try_from(session.generation - 1).unwrap_or(i64::MAX),
+    }
+}
+
+/// A message of `WatchSessions`.
+pub(super) fn watched(message: WatchMessage, place: Place, subject: &Subject) -> v1::WatchSessionsResponse {
+    let event = match message {
+        WatchMessage::Snapshot(sessions, as_of) => Event::Snapshot(v1::SessionSnapshot {
+            sessions: sessions.iter().map(|live| session(live, place, subject)).collect(),
+            as_of_time: time(as_of),
+        }),
+        WatchMessage::Change(change) => Event::Change(v1::SessionChange {
+            kind: kind(change.kind).into(),
+            session: Some(session(&change.session, place, subject)),
+            change_time: time(change.time),
+        }),
+        WatchMessage::Heartbeat(as_of) => Event::Heartbeat(v1::SessionHeartbeat { as_of_time: time(as_of) }),
+    };
+    v1::WatchSessionsResponse { event: Some(event) }
+}
+
+fn kind(kind: ChangeKind) -> v1::SessionChangeKind {
+    match kind {
+        ChangeKind::Opened => v1::SessionChangeKind::Opened,
+        ChangeKind::Refreshed => v1::SessionChangeKind::Refreshed,
+        ChangeKind::Updated => v1::SessionChangeKind::Updated,
+        ChangeKind::Ended => v1::SessionChangeKind::Ended,
     }
 }
 

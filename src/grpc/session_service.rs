@@ -1,9 +1,8 @@
 //! `token_authority.v1.SessionService`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio_stream::Stream;
+use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::authority::page::Page;
@@ -14,10 +13,11 @@ use crate::domain::update_claims::AccessTokens;
 use crate::proto::v1;
 use crate::proto::v1::session_service_server::SessionService;
 
-use super::gate::{Addressed as _, Gate};
+use super::gate::Gate;
+use super::open_streams::{Answers, OpenStreams};
 use super::receipts::Wait;
-use super::session_messages::{known_device, session};
-use super::status::{status, unimplemented};
+use super::session_messages::{known_device, session, watched};
+use super::status::status;
 use super::{session_messages, wire};
 
 /// Sessions or devices a page unless the caller asks for another number.
@@ -28,12 +28,13 @@ const DEFAULT_PAGE: usize = 100;
 pub struct Sessions {
     authority: Arc<Authority>,
     gate: Gate,
+    streams: OpenStreams,
 }
 
 impl Sessions {
     /// Behind the gate of an authority.
-    pub fn new(gate: Gate) -> Self {
-        Self { authority: gate.authority(), gate }
+    pub fn new(gate: Gate, streams: OpenStreams) -> Self {
+        Self { authority: gate.authority(), gate, streams }
     }
 }
 
@@ -63,9 +64,10 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeSessionRequest>,
     ) -> Result<Response<v1::RevokeSessionResponse>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let session = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let wait = Wait::parse(request.wait_for_subscribers)?;
+        permit.note_revocation(Some(session), &request.reason);
         let revision = self.authority.revoke_session(&request.realm, session).await.map_err(status)?;
         let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
         Ok(Response::new(v1::RevokeSessionResponse {
@@ -79,7 +81,7 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::RevokeAllSessionsRequest>,
     ) -> Result<Response<v1::RevokeAllSessionsResponse>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let except = match request.except_session_id.as_str() {
             "" => None,
@@ -88,6 +90,7 @@ impl SessionService for Sessions {
             }
         };
         let wait = Wait::parse(request.wait_for_subscribers)?;
+        permit.note_revocation(None, &request.reason);
         let (count, revision) =
             self.authority.revoke_all_sessions(&request.realm, subject, except).await.map_err(status)?;
         let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
@@ -137,14 +140,17 @@ impl SessionService for Sessions {
         }))
     }
 
-    type WatchSessionsStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionsResponse, Status>> + Send>>;
+    type WatchSessionsStream = Answers<v1::WatchSessionsResponse>;
 
     async fn watch_sessions(
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
-        self.gate.admit_as(&request, &request.get_ref().asked()).await?;
-        Err(unimplemented("WatchSessions"))
+        let (_, request) = self.gate.admit(request).await?;
+        let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
+        let (place, messages) = self.authority.watch_sessions(&request.realm, &subject).await.map_err(status)?;
+        let answers = messages.map(move |message| Ok(watched(message.map_err(status)?, place, &subject)));
+        Ok(Response::new(self.streams.open(answers)?))
     }
 
     async fn list_devices(

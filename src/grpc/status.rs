@@ -52,6 +52,9 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::SessionIdle => ErrorReason::SessionIdle,
             Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
             Refusal::RateLimited(_) => ErrorReason::RateLimited,
+            Refusal::CodeInvalid => ErrorReason::CodeInvalid,
+            Refusal::CodeLocked { .. } => ErrorReason::CodeLocked,
+            Refusal::CodesNotOffered => ErrorReason::CodesNotOffered,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
             Refusal::DeviceNotTrusted => ErrorReason::DeviceNotTrusted,
             Refusal::UnknownDevice => ErrorReason::UnknownDevice,
@@ -80,17 +83,18 @@ fn code(reason: ErrorReason) -> Code {
         | R::SessionEnded
         | R::SessionIdle
         | R::ClientMismatch
+        | R::CodeInvalid
         | R::ClaimNotAllowed => Code::InvalidArgument,
         R::UnknownRealm | R::UnknownKey | R::UnknownDevice => Code::NotFound,
         R::ClientNotAuthenticated => Code::Unauthenticated,
         R::ScopeNotGranted | R::AudienceNotAllowed | R::DeviceNotTrusted | R::ClientNotPermitted => {
             Code::PermissionDenied
         }
-        R::SessionLimitReached | R::RateLimited | R::Overloaded => Code::ResourceExhausted,
+        R::SessionLimitReached | R::RateLimited | R::CodeLocked | R::Overloaded => Code::ResourceExhausted,
         R::RequestTooLarge => Code::OutOfRange,
         R::DeadlineExceeded => Code::DeadlineExceeded,
         R::StoreUnavailable | R::OutcomeUnknown | R::Stopping => Code::Unavailable,
-        R::NoSigningKey | R::KeyStateConflict => Code::FailedPrecondition,
+        R::NoSigningKey | R::KeyStateConflict | R::CodesNotOffered => Code::FailedPrecondition,
         R::Unsupported => Code::Unimplemented,
         R::Unspecified | R::Internal => Code::Internal,
     }
@@ -114,6 +118,9 @@ pub(super) fn status(error: Error) -> Status {
             let mut details = ErrorDetails::with_retry_info(Some(retry_after));
             details.add_quota_failure_violation(limit.name(), message.as_str());
             answer(reason, &message, details)
+        }
+        Error::Refused(Refusal::CodeLocked { retry_after }) => {
+            answer(reason, &error.to_string(), ErrorDetails::with_retry_info(Some(retry_after)))
         }
         Error::UnknownRealm(_) => {
             answer(reason, &format!("{error}: name one that the server was started with"), ErrorDetails::new())
@@ -165,11 +172,6 @@ pub(super) fn overloaded() -> Status {
 /// The end of a stream that would go on, were the server not to stop: another one goes on.
 pub(super) fn stopping() -> Status {
     answer(ErrorReason::Stopping, "the server stops: call again", retry_soon())
-}
-
-/// A call that this version describes but does not serve.
-pub(super) fn unimplemented(call: &str) -> Status {
-    answer(ErrorReason::Unsupported, &format!("{call} is not served by this version"), ErrorDetails::new())
 }
 
 /// The same request may succeed soon; the delay is jittered, so that callers don't come back together.

@@ -158,7 +158,7 @@ impl TokenService for Tokens {
         let sets = self.authority.watch_json_web_key_set(&request.realm).map_err(status)?;
         let answers = WatchStream::new(sets).map(|set| {
             let keys = set.keys.iter().map(wire::json_web_key).collect();
-            v1::WatchJwksResponse { jwks_json: set.json.clone(), keys }
+            Ok(v1::WatchJwksResponse { jwks_json: set.json.clone(), keys })
         });
         Ok(Response::new(self.streams.open(answers)?))
     }
@@ -172,7 +172,7 @@ impl TokenService for Tokens {
         let (_, request) = self.gate.admit(request).await?;
         let after = wire::revision("after_revision", &request.after_revision).map_err(status)?;
         let feed = self.authority.watch_revocations(&request.realm, &after).map_err(status)?;
-        Ok(Response::new(self.streams.open(revocation_feed::messages(feed))?))
+        Ok(Response::new(self.streams.open(revocation_feed::messages(feed).map(Ok))?))
     }
 
     type FollowRevocationsStream = Answers<v1::FollowRevocationsResponse>;
@@ -191,11 +191,12 @@ impl TokenService for Tokens {
         let name = if subscribe.client_name.is_empty() { UNNAMED } else { &subscribe.client_name };
         let name = SubscriberName::parse(name).map_err(Error::from).map_err(status)?;
         let (subscription, feed) = self.authority.follow_revocations(&first.realm, &after, name).map_err(status)?;
-        Ok(Response::new(self.streams.open(revocation_feed::followed(subscription, feed, said))?))
+        Ok(Response::new(self.streams.open(revocation_feed::followed(subscription, feed, said).map(Ok))?))
     }
 }
 
-fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
+/// The login that a message asks for.
+pub(super) fn issue(request: v1::IssueTokenRequest) -> Result<IssueToken, Error> {
     let request_id =
         (!request.request_id.is_empty()).then(|| request_id(&request.request_id, &request.encode_to_vec()));
     Ok(IssueToken {

@@ -66,7 +66,9 @@ impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
-            Error::Refused(Refusal::RateLimited(RateLimited { retry_after, .. })) => {
+            Error::Refused(
+                Refusal::RateLimited(RateLimited { retry_after, .. }) | Refusal::CodeLocked { retry_after },
+            ) => {
                 let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", text);
                 Self { retry_after: Some(retry_after), ..error }
             }
@@ -106,7 +108,8 @@ fn code(refusal: &Refusal) -> &'static str {
         | Refusal::SessionIdle
         | Refusal::ClientMismatch
         | Refusal::ConfirmationMismatch
-        | Refusal::DeviceNotTrusted => "invalid_grant",
+        | Refusal::DeviceNotTrusted
+        | Refusal::CodeInvalid => "invalid_grant",
         Refusal::ScopeNotGranted(_) => "invalid_scope",
         // RFC 8707, section 2; RFC 8693, section 2.2.2.
         Refusal::AudienceNotAllowed(_) => "invalid_target",
@@ -115,7 +118,10 @@ fn code(refusal: &Refusal) -> &'static str {
         | Refusal::RequestIdReused
         | Refusal::UnknownDevice
         | Refusal::ClaimNotAllowed { .. } => "invalid_request",
-        Refusal::SessionLimitReached | Refusal::RateLimited(_) => "temporarily_unavailable",
+        Refusal::CodesNotOffered => "unauthorized_client",
+        Refusal::SessionLimitReached | Refusal::RateLimited(_) | Refusal::CodeLocked { .. } => {
+            "temporarily_unavailable"
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Turns access tokens into signed JWTs, with keys that are parsed once and held here. Knows no store:
 //! which key signs, and whether the step that the token belongs to was committed, is decided elsewhere.
 
+pub mod code_key;
 pub mod import;
 mod jwt;
 pub mod key;

@@ -7,6 +7,8 @@ use aws_lc_rs::hmac;
 
 use crate::domain::ids::{Subject, SubjectKey};
 
+use super::code_key::CodeKey;
+
 /// A realm's secret for hashing subjects. Held parsed; aws-lc clears it when it is dropped.
 pub struct Pepper {
     id: u8,
@@ -22,6 +24,11 @@ impl Pepper {
     /// The id that `sid` carries.
     pub fn id(&self) -> u8 {
         self.id
+    }
+
+    /// The realm's key for one-time codes. No subject is that text: it has a control character.
+    pub fn code_key(&self) -> CodeKey {
+        CodeKey::new(hmac::sign(&self.key, b"\0one-time codes").as_ref())
     }
 
     /// HMAC-SHA-256 cut to 16 bytes (RFC 2104, section 5).

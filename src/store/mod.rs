@@ -11,3 +11,4 @@ pub mod redis;
 pub mod scan;
 pub mod sealing;
 pub mod vault;
+mod watched;

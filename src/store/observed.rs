@@ -9,10 +9,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::authority::ports::{Commit, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::authority::ports::{Commit, LogUpdate, Outcome, RecordKey, Seen, Store, StoreError, Stored};
 use crate::domain::revocation::Revision;
 
 /// From a read in memory to the deadline of a call.
@@ -89,6 +89,13 @@ impl Store for ObservedStore {
         let started = Instant::now();
         let answer = self.inner.follow().await;
         self.note("follow", answer.as_ref().map_or_else(failure, |_| "ok"), started);
+        answer
+    }
+
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        let started = Instant::now();
+        let answer = self.inner.watch(key).await;
+        self.note("watch", answer.as_ref().map_or_else(failure, |_| "ok"), started);
         answer
     }
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_lc_rs::aead::{Aad, NONCE_LEN, Nonce};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
 use super::key_encryption_key::KeyEncryptionKey;
 use super::vault::{Keyring, VaultError};
 use crate::authority::ports::{
-    Commit, Entropy, LogUpdate, Outcome, RecordKey, RecordKind, Store, StoreError, Stored, Version,
+    Commit, Entropy, LogUpdate, Outcome, RecordKey, RecordKind, Seen, Store, StoreError, Stored, Version,
 };
 use crate::domain::revocation::Revision;
 
@@ -96,7 +96,7 @@ fn associated(head: &[u8], key: &[u8], version: Version) -> Aad<Vec<u8>> {
 fn refuse_vault(key: &RecordKey) -> Result<(), StoreError> {
     match key.kind() {
         RecordKind::Vault => Err(StoreError::Unavailable("the vault is the store's own".into())),
-        RecordKind::Realm | RecordKind::Subject | RecordKind::ClientAssertion => Ok(()),
+        RecordKind::Realm | RecordKind::Subject | RecordKind::ClientAssertion | RecordKind::Code => Ok(()),
     }
 }
 
@@ -132,6 +132,10 @@ impl Store for SealedStore {
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
         self.inner.follow().await
+    }
+
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        self.inner.watch(key).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

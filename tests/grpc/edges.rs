@@ -72,7 +72,8 @@ async fn probes_tell_alive_and_ready() {
     }
     let channel = tonic::transport::Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
     let mut health = HealthClient::new(channel.connect().await.expect("connects"));
-    let services = ["TokenService", "SessionService", "KeyService"].map(|name| format!("token_authority.v1.{name}"));
+    let services =
+        ["TokenService", "SessionService", "KeyService", "OtpService"].map(|name| format!("token_authority.v1.{name}"));
     for service in ["", "liveness", "readiness"].map(str::to_owned).into_iter().chain(services) {
         let answer = health.check(HealthCheckRequest { service: service.clone() }).await.expect("known").into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service}");

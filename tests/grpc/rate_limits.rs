@@ -125,3 +125,17 @@ async fn an_address_is_limited_where_the_caller_tells_it() {
         login("ann", "").await.expect("no address is known");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_is_limited_whatever_it_calls() {
+    let server = start(RateLimits { by_caller: limit(3, MINUTE), ..RateLimits::default() }).await;
+    let tokens = server.login("ann", "phone").await;
+    server.introspect(&tokens.access_token).await;
+    server.sessions_of("ann").await;
+    let refused = server.refresh(&tokens.refresh_token).await.expect_err("the fourth");
+    assert_eq!(limited(&refused), ("by_caller".to_owned(), 20 * Duration::from_secs(1)));
+    let jwks = server.tokens.clone().get_jwks(v1::GetJwksRequest::default()).await;
+    jwks.expect("what anybody may read");
+    server.pass(20 * Duration::from_secs(1));
+    server.refresh(&tokens.refresh_token).await.expect("as it was told");
+}

@@ -4,6 +4,7 @@
 mod attach;
 mod channel;
 mod greeter;
+mod introspection;
 mod protected;
 pub(crate) mod relay;
 mod revocations;

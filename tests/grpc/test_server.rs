@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use token_authority::app::Server;
+use token_authority::app::{ReloadError, Server};
 use token_authority::authority::ports::Clock;
 use token_authority::config::Config;
+use token_authority::domain::ids::RealmName;
 use token_authority::domain::policy::RealmPolicy;
 use token_authority::domain::time::Timestamp;
 use token_authority::proto::v1;
@@ -45,6 +46,7 @@ pub(crate) struct TestServer {
     pub(crate) sessions: SessionServiceClient<Channel>,
     pub(crate) keys: KeyServiceClient<Channel>,
     server: Option<Server>,
+    config: Config,
     clock: Arc<TurnableClock>,
     backend: Arc<Backend>,
     /// Of requests that name none.
@@ -122,7 +124,7 @@ impl TestServer {
         let mut config = Config::on_free_ports(Path::new("unused"));
         backend.configure(&mut config);
         change(&mut config);
-        let server = Server::start_with(config, clock.clone(), Arc::new(SystemEntropy)).await.expect("starts");
+        let server = Server::start_with(config.clone(), clock.clone(), Arc::new(SystemEntropy)).await.expect("starts");
         let channel = Channel::from_shared(format!("http://{}", server.grpc_address())).expect("an address");
         let channel = channel.connect().await.expect("connects");
         Self {
@@ -130,10 +132,18 @@ impl TestServer {
             sessions: SessionServiceClient::new(channel.clone()),
             keys: KeyServiceClient::new(channel),
             server: Some(server),
+            config,
             clock,
             backend,
             realm,
         }
+    }
+
+    /// Has the server take a changed configuration while it runs.
+    pub(crate) async fn reload(&self, change: impl FnOnce(&mut Config)) -> Result<Vec<RealmName>, ReloadError> {
+        let mut config = self.config.clone();
+        change(&mut config);
+        self.server.as_ref().expect("running").reload(config).await
     }
 
     pub(crate) fn pass(&self, time: Duration) {

@@ -22,7 +22,7 @@ use crate::test_server::{TestServer, refusal};
 const PHONE: &str = "+491701234567";
 
 /// Tokens with a user, a phone number, a role, and nothing else that a token can do without.
-fn plain(policy: &mut RealmPolicy) {
+pub(crate) fn plain(policy: &mut RealmPolicy) {
     let required = OwnClaim { kind: ClaimType::String, presence: Presence::Required };
     let api = Audience::parse("api").expect("an audience");
     policy.algorithm = Algorithm::Hs256;
@@ -51,7 +51,7 @@ fn text(value: &str) -> Kind {
     Kind::StringValue(value.to_owned())
 }
 
-fn login() -> v1::IssueTokenRequest {
+pub(crate) fn login() -> v1::IssueTokenRequest {
     let claims = members([("phone_number", text(PHONE)), ("role", text("user"))]);
     v1::IssueTokenRequest { subject: "ann".into(), claims, ..Default::default() }
 }

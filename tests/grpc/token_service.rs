@@ -445,11 +445,3 @@ async fn what_is_wrong_with_a_request_is_said() {
     let oversize = server.refresh(&"x".repeat(1 << 20)).await.expect_err("a MiB");
     assert_eq!(oversize.code(), Code::OutOfRange, "{oversize:?}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn calls_of_later_versions_answer_unimplemented() {
-    let server = TestServer::start().await;
-    let request = v1::WatchSessionsRequest { subject: "alice".to_owned(), ..v1::WatchSessionsRequest::default() };
-    let status = server.sessions.clone().watch_sessions(request).await.expect_err("later");
-    assert_eq!(refusal(&status), (Code::Unimplemented, "UNSUPPORTED".into()));
-}

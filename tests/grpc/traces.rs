@@ -57,7 +57,7 @@ async fn a_sampled_call_is_a_span_of_its_callers_trace() {
 
     tokens.issue_token(traced(login(), "01")).await.expect("issues");
     tokens.issue_token(traced(v1::IssueTokenRequest::default(), "01")).await.expect_err("no subject");
-    assert_eq!(call(&channel, "/token_authority.v1.SessionService/WatchSessions").await, Code::Unimplemented);
+    assert_eq!(call(&channel, "/token_authority.v1.SessionService/WatchSessions").await, Code::InvalidArgument);
     assert_eq!(call(&channel, "/token_authority.v1.TokenService/Ann+4917012345").await, Code::Unimplemented);
     assert_eq!(call(&channel, "/secret.of.ann/+4917012345").await, Code::Unimplemented);
     // None of these is sampled: the caller's flag, no caller and a ratio of 0, a malformed caller, a probe.
@@ -80,13 +80,13 @@ async fn a_sampled_call_is_a_span_of_its_callers_trace() {
         (name, all)
     };
     let issue = "token_authority.v1.TokenService/IssueToken";
-    let watch = "token_authority.v1.SessionService/ListDevices";
+    let watch = "token_authority.v1.SessionService/WatchSessions";
     assert_eq!(
         seen,
         [
             expected(issue, issue, "OK", None),
             expected(issue, issue, "INVALID_ARGUMENT", None),
-            expected(watch, watch, "UNIMPLEMENTED", Some("UNIMPLEMENTED")),
+            expected(watch, watch, "INVALID_ARGUMENT", None),
             expected("grpc", "_OTHER", "UNIMPLEMENTED", Some("UNIMPLEMENTED")),
             expected("grpc", "_OTHER", "UNIMPLEMENTED", Some("UNIMPLEMENTED")),
         ]

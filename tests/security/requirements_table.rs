@@ -68,6 +68,22 @@ fn has_test(source: &str, test: &str) -> bool {
     })
 }
 
+fn exists(name: &str) -> bool {
+    place(name).is_some_and(|(file, test)| fs::read_to_string(file).is_ok_and(|text| has_test(&text, test)))
+}
+
+/// Rows of the threat model's attacks that name no test, or one that does not exist.
+fn unshown(threat_model: &str) -> Vec<&str> {
+    let attacks = threat_model.split("\n## ").find(|section| section.starts_with("Attacks\n")).unwrap_or_default();
+    let rows = attacks.lines().filter(|line| line.starts_with('|')).skip(2);
+    let is_shown = |row: &&str| {
+        let shown_by = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+        let mut tests = shown_by.split('`').skip(1).step_by(2).peekable();
+        tests.peek().is_some() && tests.all(exists)
+    };
+    rows.filter(|row| !is_shown(row)).collect()
+}
+
 /// Everything that is wrong with the table.
 fn problems(table: &str) -> Vec<String> {
     let rows = match rows(table) {
@@ -97,9 +113,7 @@ fn problems(table: &str) -> Vec<String> {
             problems.push(format!("{number} gives no reason"));
         }
         for name in tests {
-            let found = place(name)
-                .is_some_and(|(file, test)| fs::read_to_string(file).is_ok_and(|text| has_test(&text, test)));
-            if !found {
+            if !exists(name) {
                 problems.push(format!("{number}: there is no test {name}"));
             }
         }
@@ -112,7 +126,21 @@ fn problems(table: &str) -> Vec<String> {
 }
 
 fn table() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/requirements.md")).unwrap()
+    document("requirements.md")
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)).unwrap()
+}
+
+#[test]
+fn each_attack_of_the_threat_model_is_shown_by_tests_that_exist() {
+    const NEXT: &str = "\n\nSecrets are told";
+    let model = document("threat-model.md");
+    assert_eq!(unshown(&model), [""; 0]);
+    for wrong in ["| x | y | `security::vectors::nowhere` |", "| x | y | somewhere |"] {
+        assert_eq!(unshown(&model.replacen(NEXT, &format!("\n{wrong}{NEXT}"), 1)), [wrong]);
+    }
 }
 
 #[test]

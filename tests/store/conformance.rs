@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all};
-use token_authority::authority::ports::{Clock as _, Commit, Outcome, RecordKey, Version};
+use token_authority::authority::ports::{Clock as _, Commit, Outcome, RecordKey, Seen, Version};
 use token_authority::domain::ids::SubjectKey;
 
 use super::fixtures::{Bench, Follower, commit, fresh, fresh_key, position, realm, revocation, revoking};
@@ -34,6 +34,7 @@ cases![
     revisions_grow,
     proof_covers_what_was_committed_before,
     a_conflict_writes_no_entry,
+    a_watcher_is_told_of_each_commit_to_its_record,
     a_large_record_survives,
 ];
 
@@ -133,7 +134,9 @@ async fn kinds_and_realms_are_key_spaces_of_their_own(bench: &Bench) {
         RecordKey::subject(here.clone(), zero),
         RecordKey::subject(there.clone(), zero),
         RecordKey::client_assertion(here.clone(), zero.0),
-        RecordKey::client_assertion(there, zero.0),
+        RecordKey::client_assertion(there.clone(), zero.0),
+        RecordKey::code(here.clone(), zero.0),
+        RecordKey::code(there, zero.0),
         RecordKey::subject(here, SubjectKey([1; 16])),
     ];
     for key in &keys {
@@ -246,6 +249,39 @@ async fn a_conflict_writes_no_entry(bench: &Bench) {
     let mut follower = Follower::of(&*bench.store).await;
     follower.reach(position(bench.store.commit(&revoking(&key, None, b"")).await)).await;
     assert!(!follower.known.contains(&refused.revocations[0]));
+}
+
+async fn a_watcher_is_told_of_each_commit_to_its_record(bench: &Bench) {
+    let (key, other) = (fresh_key(), fresh_key());
+    let (mut first, mut second) = (watch(bench, &key).await, watch(bench, &key).await);
+    let mut version = None;
+    for content in [b"one".as_slice(), b"two"] {
+        let before = [first.borrow().changes, second.borrow().changes];
+        let commit = commit(&key, version, content);
+        send(bench, &commit).await;
+        for (seen, before) in [(&mut first, before[0]), (&mut second, before[1])] {
+            seen.wait_for(|seen| seen.changes > before).await.expect("goes on");
+        }
+        assert_eq!(*bench.store.load(&key).await.expect("an answer").expect("a record").bytes, content);
+        version = Some(commit.id);
+    }
+    send(bench, &commit(&other, None, b"not watched")).await;
+    // Confirmed after that commit: nothing that it did was to be told here.
+    let (before, at) = (first.borrow().changes, bench.clock.now());
+    bench.clock.pass(Duration::from_millis(1));
+    first.wait_for(|seen| seen.at > at).await.expect("goes on");
+    let seen = *first.borrow();
+    assert!(seen.changes <= before + 1, "the version alone may have been read for the first time since");
+
+    drop(second);
+    let mut late = watch(bench, &key).await;
+    let before = late.borrow().changes;
+    send(bench, &commit(&key, version, b"three")).await;
+    late.wait_for(|seen| seen.changes > before).await.expect("goes on");
+}
+
+async fn watch(bench: &Bench, key: &RecordKey) -> tokio::sync::watch::Receiver<Seen> {
+    bench.store.watch(key).await.expect("an answer")
 }
 
 async fn a_large_record_survives(bench: &Bench) {

@@ -30,6 +30,8 @@ mod sealed;
 mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
+#[path = "../grpc/code_receiver.rs"]
+mod code_receiver;
 #[path = "../grpc/devices.rs"]
 mod devices;
 #[path = "../grpc/edges.rs"]
@@ -40,6 +42,8 @@ mod grpc_key_file;
 mod history;
 #[path = "../grpc/key_service.rs"]
 mod key_service;
+#[path = "../grpc/one_time_codes.rs"]
+mod one_time_codes;
 #[path = "../grpc/policy.rs"]
 mod policy;
 #[path = "../grpc/rate_limits.rs"]
@@ -62,6 +66,8 @@ mod token_service;
 mod topologies;
 #[path = "grpc/two_servers.rs"]
 mod two_servers;
+#[path = "../grpc/watch_sessions.rs"]
+mod watch_sessions;
 
 use fixtures::Bench;
 

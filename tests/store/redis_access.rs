@@ -114,6 +114,7 @@ const RIGHTS: &[&str] = &[
     "~t:*",
     "&t:log",
     "&t:peers",
+    "&t:watch",
     "+@connection",
     "+info",
     "+time",

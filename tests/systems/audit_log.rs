@@ -23,11 +23,13 @@ pub(crate) fn mark() -> Mark {
     Mark(lines().len())
 }
 
-/// What was written of a realm since then. Of one realm there is one server at work at a time.
+/// What was written of a realm's sessions since then; its keys rotate when they do. Of one realm there is
+/// one server at work at a time.
 pub(crate) fn since(mark: Mark, realm: &str) -> Vec<Value> {
     let written = String::from_utf8(lines()[mark.0..].to_vec()).expect("text");
     let events = written.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    events.filter(|event| event["realm"] == realm).collect()
+    let of_keys = |event: &Value| event["event"].as_str().is_some_and(|name| name.starts_with("key_"));
+    events.filter(|event| event["realm"] == realm && !of_keys(event)).collect()
 }
 
 fn lines() -> MutexGuard<'static, Vec<u8>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use token_authority::config::{Config, Environment, Flags};
+use token_authority::domain::one_time_code::CodeDelivery;
 
 use crate::backend::{Backend, Store};
 use crate::test_server::TestServer;
@@ -33,10 +34,13 @@ pub(crate) async fn apart(server: &TestServer) -> TestServer {
     start(&server.realm(), server.backend().store()).await
 }
 
-/// Has a server take what a realm's file says. Where it listens and keeps its data is the test's choice.
+/// Has a server take what a realm's file says. Where it listens, keeps its data and sends codes is the test's choice.
 pub(crate) fn read(realm: &str, config: &mut Config) {
     let flags = Flags { config: Some(realm_file(realm)), ..Flags::default() };
-    let file = Config::load(flags, &Environment::default()).expect("a realm file");
+    let mut file = Config::load(flags, &Environment::default()).expect("a realm file");
+    for codes in file.realms.iter_mut().filter_map(|realm| realm.codes.as_mut()) {
+        codes.delivery = CodeDelivery::Log;
+    }
     *config = Config {
         grpc: config.grpc,
         http: config.http,

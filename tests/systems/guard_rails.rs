@@ -3,19 +3,25 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use prost_types::value::Kind;
 use serde_json::{Value, json};
+use token_authority::config::Config;
 use token_authority::domain::ids::Sid;
 use token_authority::proto::v1;
 use token_authority::proto::v1::TokenKind;
+use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use token_authority::proto::v1::revocation_entry::Target;
 use token_authority::proto::v1::watch_revocations_response::Event;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::boot::apart;
+use crate::boot::{apart, start_with};
+use crate::code_receiver::CodeReceiver;
+use crate::protected::Protected;
 use crate::rows::rows;
 use crate::test_server::{TestServer, refusal};
-use crate::wire::get;
-use crate::{claims, gateway, kept};
+use crate::wire::{get, send};
+use crate::{boot, claims, gateway, kept};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
@@ -28,6 +34,9 @@ rows! { "guard-rails":
     e3_the_key_is_in_no_key_set_and_services_introspect,
     e4_a_refresh_leaves_the_refresh_token_as_it_is,
     e5_a_logout_is_kept_as_long_as_the_token_would_have_lived,
+    e6_callers_are_told_three_messages_and_nothing_more,
+    e7_a_role_check_gives_403,
+    e8_a_code_by_phone_is_good_for_five_minutes_three_attempts_and_one_login,
     e9_all_that_is_stored_has_an_end,
 }
 
@@ -62,7 +71,7 @@ async fn e1_there_are_two_tokens_and_no_refresh_moves_the_end(server: &TestServe
     let last = server.refresh(&login.refresh_token).await.expect("its last second");
     assert_eq!(last.access_expire_time, login.refresh_expire_time, "no access token outlives it");
     server.pass(Duration::from_secs(1));
-    assert_eq!(refusal(&server.refresh(&login.refresh_token).await.expect_err("over")).1, "REFRESH_TOKEN_EXPIRED");
+    assert_eq!(refusal(&server.refresh(&login.refresh_token).await.expect_err("over")).1, "REFRESH_TOKEN_INVALID");
     assert!(!server.introspect(&last.access_token).await.active);
 }
 
@@ -136,7 +145,7 @@ async fn e5_a_logout_is_kept_as_long_as_the_token_would_have_lived(server: &Test
     server.revoke(&login.access_token).await;
     assert!(!server.introspect(&login.access_token).await.active);
     assert!(!server.introspect(&login.refresh_token).await.active);
-    assert_eq!(refusal(&server.refresh(&login.refresh_token).await.expect_err("deleted")).1, "SESSION_ENDED");
+    assert_eq!(refusal(&server.refresh(&login.refresh_token).await.expect_err("deleted")).1, "REFRESH_TOKEN_INVALID");
 
     let sid = Sid::parse(&login.session_id).expect("a sid");
     let target = Some(Target::Session(sid.session.0.to_vec()));
@@ -159,6 +168,117 @@ async fn revocations(server: &TestServer) -> Vec<v1::RevocationEntry> {
             return entries;
         }
     }
+}
+
+async fn e6_callers_are_told_three_messages_and_nothing_more(server: &TestServer) {
+    const INVALID: &str = "Invalid or expired token";
+    const REVOKED: &str = "Token has been revoked";
+    const NO_REFRESH: &str = "Invalid or expired refresh token";
+    let expired = login(server, "ann").await;
+    server.pass(WEEK);
+    let (good, ended) = (login(server, "ann").await, login(server, "ben").await);
+    server.revoke(&ended.access_token).await;
+    let tampered = format!("{}AAAA", &good.access_token[..good.access_token.len() - 4]);
+    for (token, message) in [
+        (Some(expired.access_token.as_str()), INVALID),
+        (Some("no.jwt"), INVALID),
+        (Some(&tampered), INVALID),
+        (None, INVALID),
+        (Some(&ended.access_token), REVOKED),
+    ] {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("Authorization", bearer.as_str())).collect();
+        let answer = send(server.http(), "GET", "/realms/guard-rails/auth/check", &headers, "").await;
+        let said = json!({ "error": "invalid_token", "error_description": message });
+        assert_eq!((answer.status, answer.json()), (401, said), "{token:?}");
+    }
+
+    let origin = format!("http://{}", server.http());
+    for token in [expired.refresh_token.as_str(), "no token", "", &ended.refresh_token] {
+        let cookie = format!("__Secure-refresh_token={token}");
+        let headers = [("Origin", origin.as_str()), ("Cookie", &cookie)];
+        let answer = send(server.http(), "POST", "/realms/guard-rails/session/refresh", &headers, "").await;
+        assert_eq!((answer.status, &answer.json()["error_description"]), (400, &json!(NO_REFRESH)), "{token:?}");
+        if !token.is_empty() {
+            let told = server.refresh(token).await.expect_err("refused");
+            assert_eq!((refusal(&told).1.as_str(), told.message()), ("REFRESH_TOKEN_INVALID", NO_REFRESH));
+        }
+    }
+    assert!(server.introspect(&good.access_token).await.active);
+}
+
+async fn e7_a_role_check_gives_403(server: &TestServer) {
+    let protected = Protected::introspecting(server, "guard-rails").await;
+    let as_role = |role: &str| json!({ "phone_number": "+4915112345678", "role": role });
+    let courier = issue(server, "ann", &as_role("courier")).await.expect("issues");
+    let admin = issue(server, "ben", &as_role("admin")).await.expect("issues");
+    let (as_courier, as_admin) = (format!("Bearer {}", courier.access_token), format!("Bearer {}", admin.access_token));
+    for (bearer, path, status) in [
+        (&as_courier, "/", 200),
+        (&as_courier, "/admin", 403),
+        (&as_admin, "/admin", 200),
+        (&"Bearer no.jwt".to_owned(), "/admin", 401),
+    ] {
+        assert_eq!(protected.ask_http_at(path, &[("authorization", bearer)]).await.0, status, "{path}");
+    }
+    for (bearer, status) in [(&as_courier, 403), (&as_admin, 200)] {
+        let asked = gateway::ask_with(server, &[("authorization", bearer)], &[("role", "admin")]).await;
+        assert_eq!(asked.0, status, "at a gateway");
+    }
+    server.revoke(&admin.access_token).await;
+    assert_eq!(protected.ask_http_at("/admin", &[("authorization", &as_admin)]).await.0, 401);
+}
+
+async fn e8_a_code_by_phone_is_good_for_five_minutes_three_attempts_and_one_login(server: &TestServer) {
+    const PHONE: &str = "+4915112345678";
+    const MINUTE: Duration = Duration::from_secs(60);
+    let phone = CodeReceiver::start().await;
+    let to_phone = |config: &mut Config| {
+        for codes in config.realms.iter_mut().filter_map(|realm| realm.codes.as_mut()) {
+            codes.delivery = phone.delivery();
+        }
+    };
+    let own = start_with(&server.realm(), server.backend().store(), to_phone).await;
+    let channel = Channel::from_shared(format!("http://{}", own.grpc())).expect("an address");
+    let codes = OtpServiceClient::new(channel.connect().await.expect("connects"));
+    let sent = async || {
+        let request = v1::RequestCodeRequest { realm: own.realm(), recipient: PHONE.into(), ..Default::default() };
+        codes.clone().request_code(request).await.expect("a code");
+        phone.next().await.data("code").to_owned()
+    };
+    let verify = async |code: &str| {
+        let text = |text: &str| prost_types::Value { kind: Some(Kind::StringValue(text.to_owned())) };
+        let fields = [("phone_number".to_owned(), text(PHONE)), ("role".to_owned(), text("courier"))].into();
+        let request = v1::VerifyCodeRequest {
+            realm: own.realm(),
+            recipient: PHONE.to_owned(),
+            code: code.to_owned(),
+            subject: "ann".to_owned(),
+            claims: Some(prost_types::Struct { fields }),
+            ..Default::default()
+        };
+        codes.clone().verify_code(request).await.map(|answer| answer.into_inner().tokens.expect("tokens"))
+    };
+    let code = sent().await;
+    assert!(code.len() == 6 && code.bytes().all(|digit| digit.is_ascii_digit()), "{code}");
+    let login = verify(&code).await.expect("the right code");
+    let payload = claims::payload(&login.access_token);
+    assert_eq!((&payload["user_id"], &payload["phone_number"]), (&json!("ann"), &json!(PHONE)));
+    own.refresh(&login.refresh_token).await.expect("a pair");
+    assert_eq!(refusal(&verify(&code).await.expect_err("used up")).1, "CODE_INVALID");
+
+    let code = sent().await;
+    let wrong = format!("{:06}", (code.parse::<u32>().expect("digits") + 1) % 1_000_000);
+    // The used one was the first of three.
+    assert_eq!(refusal(&verify(&wrong).await.expect_err("wrong")).1, "CODE_INVALID");
+    assert_eq!(refusal(&verify(&wrong).await.expect_err("the third")).1, "CODE_LOCKED");
+    own.pass(15 * MINUTE - Duration::from_millis(1));
+    assert_eq!(refusal(&verify(&code).await.expect_err("locked")).1, "CODE_LOCKED");
+    own.pass(Duration::from_millis(1));
+    let code = sent().await;
+    own.pass(5 * MINUTE);
+    assert_eq!(refusal(&verify(&code).await.expect_err("expired")).1, "CODE_INVALID");
+    boot::stop(own).await;
 }
 
 async fn e9_all_that_is_stored_has_an_end(server: &TestServer) {

@@ -8,6 +8,8 @@ mod audit_log;
 mod backend;
 mod boot;
 mod claims;
+#[path = "../grpc/code_receiver.rs"]
+mod code_receiver;
 mod gateway;
 mod guard_rails;
 mod kept;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use axum::routing::get;
 use axum::{Extension, Router};
 use http::header::AUTHORIZATION;
-use token_authority::client::{Identity, Protect, Rejection, Verifier};
+use token_authority::client::{Identity, Protect, Rejection, Verifier, require_role};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::transport::server::TcpIncoming;
@@ -42,11 +42,24 @@ impl Protected {
             .build()
             .expect("names");
         verifier.ready().await;
+        Self::behind(verifier).await
+    }
+
+    /// The same where the key is secret: they ask the authority about each token.
+    pub(crate) async fn introspecting(server: &TestServer, audience: &str) -> Self {
+        let verifier = Verifier::builder(to_authority(server), &issuer(server), audience);
+        Self::behind(verifier.realm(&server.realm()).introspect_each().build().expect("names")).await
+    }
+
+    async fn behind(verifier: Verifier) -> Self {
         let mut serving = JoinSet::new();
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let http = listener.local_addr().expect("an address");
-        let app = Router::new().route("/", get(who)).layer(Protect::new(verifier.clone()).or_cookie(COOKIE));
+        let app = Router::new()
+            .route("/", get(who))
+            .route("/admin", get(who).layer(require_role("admin")))
+            .layer(Protect::new(verifier.clone()).or_cookie(COOKIE));
         serving.spawn(async move { axum::serve(listener, app).await.expect("serves") });
 
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -62,7 +75,12 @@ impl Protected {
 
     /// Status and challenge of the answer to a request with these headers.
     pub(crate) async fn ask_http(&self, headers: &[(&str, &str)]) -> (u16, String) {
-        let answer = wire::send(self.http, "GET", "/", headers, "").await;
+        self.ask_http_at("/", headers).await
+    }
+
+    /// The same at another path: `/admin` is for the role `admin`.
+    pub(crate) async fn ask_http_at(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let answer = wire::send(self.http, "GET", path, headers, "").await;
         (answer.status, answer.header("www-authenticate").unwrap_or_default().to_owned())
     }
 

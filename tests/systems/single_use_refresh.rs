@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 use tower::ServiceBuilder;
 
 use crate::boot::{apart, measured};
@@ -30,6 +31,7 @@ rows! { "single-use-refresh":
     d3_a_used_refresh_token_is_refused_and_ends_its_family,
     d4_each_failure_has_a_documented_reason,
     d5_each_attempt_is_in_the_audit_log_and_garbage_is_counted,
+    d6_too_many_refreshes_are_refused_with_a_delay,
     d7_the_client_refreshes_five_minutes_ahead_queues_callers_and_retries_once,
     d8_the_client_is_told_that_the_session_is_over,
     d9_expired_sessions_leave_nothing_behind,
@@ -189,6 +191,21 @@ async fn d5_each_attempt_is_in_the_audit_log_and_garbage_is_counted(server: &Tes
     let (before, mark) = (garbage().await, audit_log::mark());
     server.refresh("no token").await.expect_err("no token");
     assert_eq!((garbage().await - before, audit_log::since(mark, &server.realm())), (1, vec![]));
+}
+
+async fn d6_too_many_refreshes_are_refused_with_a_delay(server: &TestServer) {
+    let mut last = server.login("ann", "phone").await;
+    for _ in 0..30 {
+        last = server.refresh(&last.refresh_token).await.expect("within the limit");
+    }
+    let refused = server.refresh(&last.refresh_token).await.expect_err("the thirty-first in a minute");
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "RATE_LIMITED".to_owned()));
+    let delay = refused.get_details_retry_info().expect("a RetryInfo").retry_delay.expect("a delay");
+    assert!(delay > Duration::ZERO && delay <= Duration::from_secs(2), "{delay:?}");
+    let other = server.login("ben", "phone").await;
+    server.refresh(&other.refresh_token).await.expect("another subject has a limit of its own");
+    server.pass(delay);
+    server.refresh(&last.refresh_token).await.expect("as it was told, with the token that was refused");
 }
 
 fn text<'a>(event: &'a Value, field: &str) -> &'a str {

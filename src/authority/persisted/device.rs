@@ -8,7 +8,7 @@ use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Confirmation;
 
-use super::{DecodeError, bytes};
+use super::{DecodeError, bytes, moment};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct DeviceV2 {
@@ -79,11 +79,11 @@ pub(super) fn encode_known(known: &KnownDevice, changed: Timestamp) -> KnownDevi
 }
 
 pub(super) fn decode_known(known: KnownDeviceV2, changed: Timestamp) -> Result<KnownDevice, DecodeError> {
-    let first_used = changed.millis().saturating_sub(known.first_used);
+    let first_used = moment(changed.millis().saturating_sub(known.first_used));
     Ok(KnownDevice {
         device: decode_device(&known.id, known.device.unwrap_or_default())?,
-        first_used: Timestamp::from_millis(first_used),
-        last_used: Timestamp::from_millis(first_used.saturating_add(known.last_used)),
+        first_used,
+        last_used: moment(first_used.millis().saturating_add(known.last_used)),
         trusted_until: Timestamp::from_millis(known.trusted_until),
     })
 }

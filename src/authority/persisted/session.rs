@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::token::SessionSecret;
 
 use super::device::{ConfirmationV2, DeviceV2, decode_confirmation, decode_device, encode_confirmation, encode_device};
-use super::{DecodeError, bytes};
+use super::{DecodeError, bytes, moment};
 
 /// Times are milliseconds from another that they usually equal or follow: what is zero is not written,
 /// and what is small is short. Millions of these are kept in memory.
@@ -145,8 +145,8 @@ pub(super) fn decode_session(
     devices: &[KnownDevice],
     changed: Timestamp,
 ) -> Result<Session, DecodeError> {
-    let after = |time: Timestamp, millis: i64| Timestamp::from_millis(time.millis().saturating_add(millis));
-    let before = |time: Timestamp, millis: i64| Timestamp::from_millis(time.millis().saturating_sub(millis));
+    let after = |time: Timestamp, millis: i64| moment(time.millis().saturating_add(millis));
+    let before = |time: Timestamp, millis: i64| moment(time.millis().saturating_sub(millis));
     let created = before(changed, session.created);
     let (refreshed, expires) = (after(created, session.refreshed), after(created, session.expires));
     let access_until = after(refreshed, session.access_until);

@@ -46,7 +46,7 @@ impl List {
             if index > 0 {
                 writeln!(streams.out)?;
             }
-            lines(session).write(streams.out)?;
+            lines("", session).write(streams.out)?;
         }
         if !answer.next_page_token.is_empty() {
             writeln!(streams.err, "more: --page-token {}", answer::printable(&answer.next_page_token))?;
@@ -55,9 +55,11 @@ impl List {
     }
 }
 
-fn lines(session: &v1::Session) -> Lines {
+/// What happened, if anything did, and the session.
+pub(super) fn lines(happened: &str, session: &v1::Session) -> Lines {
     let device = session.device.clone().unwrap_or_default();
     Lines::default()
+        .text("happened", happened)
         .text("session_id", &session.session_id)
         .text("client_id", &session.client_id)
         .text("device", &device.device_id)

@@ -9,13 +9,15 @@ use super::failure::{Exit, Failure};
 mod list;
 mod revoke;
 mod revoke_all;
+mod watch;
 
-/// List and revoke sessions
+/// List, watch and revoke sessions
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     List(list::List),
     Revoke(revoke::Revoke),
     RevokeAll(revoke_all::RevokeAll),
+    Watch(watch::Watch),
 }
 
 impl Session {
@@ -24,6 +26,7 @@ impl Session {
             Self::List(list) => list.run(flags, streams).await,
             Self::Revoke(revoke) => revoke.run(flags, streams).await,
             Self::RevokeAll(revoke_all) => revoke_all.run(flags, streams).await,
+            Self::Watch(watch) => watch.run(flags, streams).await,
         }
     }
 }

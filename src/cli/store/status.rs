@@ -98,7 +98,7 @@ async fn look(store: Arc<dyn Scan>) -> Result<Found, StoreError> {
     let counted = async {
         while let Some(row) = received.recv().await {
             match row.key.kind() {
-                RecordKind::Vault | RecordKind::ClientAssertion => {}
+                RecordKind::Vault | RecordKind::ClientAssertion | RecordKind::Code => {}
                 RecordKind::Realm => drop(realms.insert(row.key)),
                 RecordKind::Subject => drop(subjects.insert(row.key)),
             }

@@ -22,9 +22,9 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, StorageBackend, StorageError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Seen, Store, StoreError, Stored};
 use crate::domain::revocation::{Owner, Revision, RevocationEntry};
 use crate::store::scan::{Condition as Told, Part, Row, Scan};
 
@@ -213,6 +213,10 @@ impl Store for EmbeddedStore {
         tokio::task::spawn_blocking(move || surviving_damage(|| condition.followers.join(&database))?)
             .await
             .unwrap_or_else(|_| Err(StoreError::Unavailable("reading the log stopped".into())))
+    }
+
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        self.with_database(|_| Ok(self.condition.watched.join(key, self.clock.now()).0))
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

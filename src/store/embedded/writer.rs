@@ -14,6 +14,7 @@ use super::followers::Followers;
 use super::queue::{PendingCommit, Queue, Taken};
 use super::step::{Step, Written};
 use super::tables::{self, Head};
+use crate::store::watched::Watched;
 
 /// How many expired rows of a kind go with one batch: more than a batch can add, so that
 /// garbage shrinks under any load.
@@ -31,6 +32,7 @@ pub(super) struct Condition {
     /// Why nothing can be written or read any more.
     failure: OnceLock<Arc<str>>,
     pub(super) followers: Followers,
+    pub(super) watched: Watched,
 }
 
 impl Condition {
@@ -42,6 +44,7 @@ impl Condition {
     pub(super) fn fail(&self, reason: &str) {
         self.failure.get_or_init(|| reason.into());
         self.followers.close();
+        self.watched.close();
     }
 }
 
@@ -81,7 +84,11 @@ impl Writer {
             }
             self.condition.followers.catch_up(&self.database);
             if confirmed.elapsed() >= CONFIRM_EVERY {
-                self.condition.followers.confirm(self.clock.now());
+                let now = self.clock.now();
+                self.condition.followers.confirm(now);
+                for key in self.condition.watched.keys() {
+                    self.condition.watched.confirm(&key, now);
+                }
                 confirmed = Instant::now();
             }
             tick = self.next_tick();
@@ -138,6 +145,9 @@ impl Writer {
             transaction.commit().map_err(|error| BatchError::During(error.into()))?;
             self.head = head;
             self.condition.followers.publish(&appended);
+            for (pending, _) in batch.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+                self.condition.watched.changed(&pending.commit.key);
+            }
         } else {
             transaction.abort().map_err(EngineError::from)?;
         }

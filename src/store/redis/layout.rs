@@ -9,8 +9,10 @@
 //! |--------------------|-----------------------------------------------------------|---------------------|
 //! | `P:{p}:s:REALM:ID` | a subject's record: version (16) ‖ expiry (8) ‖ sealed     | its expiry + 60 s   |
 //! | `P:{p}:a:REALM:ID` | a client assertion that was used, as a subject's record       | its expiry + 60 s   |
+//! | `P:{p}:c:REALM:ID` | a recipient's one-time codes, as a subject's record         | its expiry + 60 s   |
 //! | `P:{p}:log`        | sorted set of revocation entries, by when they may go      | the last of them    |
 //! | `P:{p}:head`       | number and tag of the last entry                           | none: no subject    |
+//! | `P:{p}:w:s:REALM:ID`| the channel for hints, while somebody watches that record | 30 s, renewed         |
 //! | `P:{0}:r:REALM`    | a realm's record, as a subject's                           | none: no subject    |
 //! | `P:{0}:vault`      | the data keys, sealed by the key-encryption key            | none: no subject    |
 //! | `P:{0}:layout`     | the number of this layout and of the partitions            | none: no subject    |
@@ -18,7 +20,8 @@
 //! While another store is copied into this one, a mark stands in place of the vault (`store::copy`).
 //! Servers talk to each other on the channel `P:peers` (`authority::company`). Entries are published on `P:log` as `p ENTRY`. An entry is `NUMBER TAG PREVIOUS_NUMBER
 //! PREVIOUS_TAG BYTES`, numbers and tags in decimal; the bytes (`log_entry`) name the record that it was
-//! committed with, so that whoever followed the log can put it back after a failover.
+//! committed with, so that whoever followed the log can put it back after a failover. A commit to a watched
+//! record publishes its version and its key on `P:watch`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -48,19 +51,12 @@ impl Keys {
     }
 
     pub(super) fn record(&self, key: &RecordKey) -> String {
-        let realm = key.realm_name().map_or("", |realm| realm.as_str());
-        match key.kind() {
-            RecordKind::Vault => self.of(0, "vault"),
-            RecordKind::Realm => self.of(0, &format!("r:{realm}")),
-            RecordKind::Subject => {
-                let id = URL_SAFE_NO_PAD.encode(key.id());
-                self.of(partition(key), &format!("s:{realm}:{id}"))
-            }
-            RecordKind::ClientAssertion => {
-                let id = URL_SAFE_NO_PAD.encode(key.id());
-                self.of(partition(key), &format!("a:{realm}:{id}"))
-            }
-        }
+        self.of(partition(key), &rest(key))
+    }
+
+    /// Where a watch of a record is announced.
+    pub(super) fn watch(&self, key: &RecordKey) -> String {
+        self.of(partition(key), &format!("w:{}", rest(key)))
     }
 
     pub(super) fn log(&self, partition: u16) -> String {
@@ -79,6 +75,11 @@ impl Keys {
         format!("{}:log", self.prefix)
     }
 
+    /// The channel of hints at changed records.
+    pub(super) fn hints(&self) -> String {
+        format!("{}:watch", self.prefix)
+    }
+
     pub(super) fn peers(&self) -> String {
         format!("{}:peers", self.prefix)
     }
@@ -94,14 +95,14 @@ impl Keys {
         let key = match rest.split_once(':') {
             None => RecordKey::VAULT,
             Some(("r", realm)) => RecordKey::realm(RealmName::parse(realm).ok()?),
-            Some((kind @ ("s" | "a"), owned)) => {
+            Some((kind @ ("s" | "a" | "c"), owned)) => {
                 let (realm, id) = owned.split_once(':')?;
                 let realm = RealmName::parse(realm).ok()?;
                 let id = URL_SAFE_NO_PAD.decode(id).ok()?.try_into().ok()?;
-                if kind == "s" {
-                    RecordKey::subject(realm, SubjectKey(id))
-                } else {
-                    RecordKey::client_assertion(realm, id)
+                match kind {
+                    "s" => RecordKey::subject(realm, SubjectKey(id)),
+                    "a" => RecordKey::client_assertion(realm, id),
+                    _ => RecordKey::code(realm, id),
                 }
             }
             Some(_) => return None,
@@ -114,11 +115,24 @@ impl Keys {
     }
 }
 
+/// A record's name behind its partition.
+fn rest(key: &RecordKey) -> String {
+    let realm = key.realm_name().map_or("", |realm| realm.as_str());
+    let id = || URL_SAFE_NO_PAD.encode(key.id());
+    match key.kind() {
+        RecordKind::Vault => "vault".to_owned(),
+        RecordKind::Realm => format!("r:{realm}"),
+        RecordKind::Subject => format!("s:{realm}:{}", id()),
+        RecordKind::ClientAssertion => format!("a:{realm}:{}", id()),
+        RecordKind::Code => format!("c:{realm}:{}", id()),
+    }
+}
+
 /// Where a record and the revocations committed with it are.
 pub(super) fn partition(key: &RecordKey) -> u16 {
     match key.kind() {
         RecordKind::Vault | RecordKind::Realm => 0,
-        RecordKind::Subject | RecordKind::ClientAssertion => u16::from(key.id()[0]),
+        RecordKind::Subject | RecordKind::ClientAssertion | RecordKind::Code => u16::from(key.id()[0]),
     }
 }
 
@@ -188,6 +202,12 @@ pub(super) fn decode_message(bytes: &[u8]) -> Result<Linked, StoreError> {
     decode_entry(partition, &bytes[space + 1..])
 }
 
+/// What was published of a changed record: its new version, and its key.
+pub(super) fn decode_hint(keys: &Keys, bytes: &[u8]) -> Option<(RecordKey, Version)> {
+    let (version, name) = bytes.split_first_chunk::<16>()?;
+    Some((keys.record_of(std::str::from_utf8(name).ok()?)?, Version(*version)))
+}
+
 /// `NUMBER TAG`, as a head says it.
 pub(super) fn decode_head(partition: u16, bytes: &[u8]) -> Result<Position, StoreError> {
     let parts = std::str::from_utf8(bytes).ok().and_then(|text| text.split_once(' '));
@@ -222,7 +242,10 @@ mod tests {
         ];
         for (key, name) in named {
             assert_eq!(keys.record(&key), name);
-            assert_eq!(keys.record_of(name), Some(key));
+            assert_eq!(keys.record_of(name), Some(key.clone()));
+            assert_eq!(keys.record_of(&keys.watch(&key)), None);
+            let hint = [&[7; 16], name.as_bytes()].concat();
+            assert_eq!(decode_hint(&keys, &hint), Some((key, Version([7; 16]))));
         }
         for name in
             ["ta:{0}:log", "ta:{0}:layout", "tb:{0}:vault", "ta:{1}:r:web", "ta:{1}:s:web:AAAAAAAAAAAAAAAAAAAAAA"]

@@ -18,6 +18,7 @@ mod recent;
 mod replicas;
 mod scan;
 mod script;
+mod watcher;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use fred::error::Error;
 use fred::interfaces::KeysInterface as _;
 use fred::types::{SetOptions, Value};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
 pub use address::Topology;
@@ -42,10 +43,12 @@ use log::{Log, bytes};
 use recent::Recent;
 use replicas::Replicas;
 use script::Script;
+use watcher::{Versions, Watcher};
 
-use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Store, StoreError, Stored};
+use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Seen, Store, StoreError, Stored};
 use crate::domain::revocation::Revision;
 use crate::domain::time::Timestamp;
+use crate::store::watched::{Joined, Watched};
 use crate::tasks::Tasks;
 
 /// Expired data stays this long, so that a clock set back a little finds what it expects.
@@ -65,6 +68,8 @@ pub struct RedisStore {
     keys: Keys,
     log: Log,
     recent: Arc<Recent>,
+    versions: Versions,
+    watched: Arc<Watched>,
     /// `None`: nobody waits for one.
     replicas: Option<Replicas>,
     commit: Script,
@@ -121,12 +126,15 @@ impl RedisStore {
         let connections = Connections::open(&address).await?;
         let keys = Keys::new(&address.prefix);
         let log = Log::new(connections.commands.clone(), keys.clone());
+        let versions = Versions { client: connections.commands.clone(), keys: keys.clone() };
         let waiting = connections.waiting.clone().zip(address.wait());
         let store = Self {
             connections,
             keys,
             log,
             recent: Arc::new(Recent::new()),
+            versions,
+            watched: Arc::default(),
             replicas: waiting.map(|(connections, wait)| Replicas::new(connections, wait)),
             commit: Script::commit(),
             confirm: Script::confirm(),
@@ -176,9 +184,12 @@ impl RedisStore {
             return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
         }
         self.compare_clocks().await?;
-        for channel in [self.keys.channel(), self.keys.peers()] {
+        for channel in [self.keys.channel(), self.keys.peers(), self.keys.hints()] {
             self.connections.listen(&channel).await.map_err(|error| failed(&error))?;
         }
+        let (versions, subscriber) = (self.versions.clone(), &self.connections.subscriber);
+        let watcher = Watcher::new(versions, subscriber, self.watched.clone(), self.clock.clone());
+        self.tasks.spawn_until_stopped(watcher.run());
         Ok(())
     }
 
@@ -225,6 +236,7 @@ impl RedisStore {
 
     /// Ends followers and connections; later calls are refused.
     pub async fn close(&self) {
+        self.watched.close();
         self.connections.close().await;
         self.tasks.finished().await;
     }
@@ -257,7 +269,12 @@ impl RedisStore {
     /// Sends a commit once, or again where a node has refused it since the slot has moved.
     async fn send(&self, commit: &Commit) -> Result<Value, StoreError> {
         let partition = partition(&commit.key);
-        let keys = vec![self.keys.record(&commit.key), self.keys.log(partition), self.keys.head(partition)];
+        let keys = vec![
+            self.keys.record(&commit.key),
+            self.keys.log(partition),
+            self.keys.head(partition),
+            self.keys.watch(&commit.key),
+        ];
         let (arguments, once) = (self.arguments(commit), connect::once());
         if let Some(replicas) = self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
             return replicas.run(&self.commit, &keys, &arguments).await;
@@ -315,6 +332,14 @@ impl Store for RedisStore {
         let (follower, updates) = Follower::start(log, subscriber, channel, recent, clock).await?;
         self.tasks.spawn_until_stopped(follower.run());
         Ok(updates)
+    }
+
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        let (seen, joined) = self.watched.join(key, self.clock.now());
+        if joined == Joined::First {
+            self.versions.announce(key).await?;
+        }
+        Ok(seen)
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

@@ -18,9 +18,10 @@ use fred::util::redis_keyslot;
 /// which never is, and what follows a script's first write passes too: on 6.2 as well, where no
 /// script can be declared to be allowed that.
 const COMMIT: &str = r"
--- KEYS record, log, head. ARGV: 1 commit id, 2 expected version or '', 3 now in ms, 4 record,
+-- KEYS record, log, head, watch. ARGV: 1 commit id, 2 expected version or '', 3 now in ms, 4 record,
 -- 5 its TTL in ms or 0, 6 channel, 7 partition, 8 TTL of the log, then until, tag, bytes of each entry.
 local head = redis.call('GET', KEYS[3]) or '0 0'
+local hints = redis.call('GET', KEYS[4])
 local row = redis.call('GETRANGE', KEYS[1], 0, 23)
 local version = ''
 if #row > 0 then
@@ -49,6 +50,8 @@ if ARGV[5] == '0' then
 else
   redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
 end
+-- As below.
+if hints then redis.pcall('PUBLISH', hints, ARGV[1] .. KEYS[1]) end
 if not revokes then return head end
 local messages = {}
 for i = 9, #ARGV, 3 do

@@ -29,6 +29,8 @@ pub(super) const METHODS: &[Row] = &[
     ("token_authority.v1.SessionService/TrustDevice", &["issuer", "session-admin"]),
     ("token_authority.v1.SessionService/UpdateSessionClaims", &["issuer", "session-admin"]),
     ("token_authority.v1.SessionService/EraseSubject", &["session-admin"]),
+    ("token_authority.v1.OtpService/RequestCode", &["issuer"]),
+    ("token_authority.v1.OtpService/VerifyCode", &["issuer"]),
     ("token_authority.v1.KeyService/ListKeys", &["key-admin", "auditor"]),
     ("token_authority.v1.KeyService/PrepareKey", &["key-admin"]),
     ("token_authority.v1.KeyService/ActivateKey", &["key-admin"]),

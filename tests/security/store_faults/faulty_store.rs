@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use token_authority::authority::ports::{
-    Commit, LogUpdate, Outcome, RecordKey, RecordKind, Store, StoreError, Stored, Version,
+    Commit, LogUpdate, Outcome, RecordKey, RecordKind, Seen, Store, StoreError, Stored, Version,
 };
 use token_authority::domain::revocation::Revision;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// What goes wrong with one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +169,10 @@ impl Store for FaultyStore {
 
     async fn follow(&self) -> Result<mpsc::Receiver<LogUpdate>, StoreError> {
         self.inner.follow().await
+    }
+
+    async fn watch(&self, key: &RecordKey) -> Result<watch::Receiver<Seen>, StoreError> {
+        self.inner.watch(key).await
     }
 
     async fn ready(&self) -> Result<(), StoreError> {

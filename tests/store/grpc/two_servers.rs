@@ -11,6 +11,7 @@ use token_authority::proto::v1;
 use token_authority::proto::v1::consistency::Requirement;
 
 use crate::test_server::{TestServer, refusal};
+use crate::watch_sessions::Watch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_refreshes_at_both_never_fork() {
@@ -46,6 +47,64 @@ async fn a_revocation_reaches_the_other_server() {
     };
     tokio::time::timeout(Duration::from_secs(5), told).await.expect("told in time");
     assert!(other.refresh(&pair.refresh_token).await.is_err());
+}
+
+/// Far sooner than the versions are read anew, once a second: by what the commit itself says.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_at_the_other_server_is_told_at_once() {
+    const CHANGES: i64 = 30;
+    let one = TestServer::start().await;
+    let other = one.beside().await;
+    let mut pair = one.login("dave", "phone").await;
+    let (mut watch, sessions) = Watch::of(&other, "dave").await;
+    assert_eq!(sessions.len(), 1);
+    let all = async {
+        for generation in 1..=CHANGES {
+            pair = one.refresh(&pair.refresh_token).await.expect("refreshes");
+            let (_, change) = watch.change().await;
+            assert_eq!(change.session.expect("a session").generation, generation);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), all).await.expect("half a second each");
+    one.revoke(&pair.refresh_token).await;
+    assert_eq!(watch.change().await.0, v1::SessionChangeKind::Ended);
+}
+
+/// Devices that act at once: one of the orders, whichever server they ask.
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_refresh_and_forgetting_at_both_are_one_history() {
+    let one = TestServer::start().await;
+    let other = one.beside().await;
+    for round in 0..5 {
+        let (phone, tv) = (format!("phone{round}"), format!("tv{round}"));
+        let (pair, kept) = (one.login("erin", &phone).await, other.login("erin", &tv).await);
+        let trust = v1::TrustDeviceRequest { subject: "erin".into(), device_id: phone.clone(), ..Default::default() };
+        let forget = v1::ForgetDeviceRequest { subject: "erin".into(), device_id: phone.clone(), ..Default::default() };
+        let (mut at_one, mut at_other) = (one.sessions.clone(), other.sessions.clone());
+        let (trusted, forgotten, refreshed, lives) = tokio::join!(
+            at_one.trust_device(trust),
+            at_other.forget_device(forget),
+            one.refresh(&pair.refresh_token),
+            other.refresh(&kept.refresh_token),
+        );
+        assert_eq!(forgotten.expect("forgets").into_inner().revoked_count, 1);
+        if let Err(status) = trusted {
+            assert_eq!(refusal(&status).1, "UNKNOWN_DEVICE", "after it was forgotten");
+        }
+        let revision = at_one.forget_device(v1::ForgetDeviceRequest {
+            subject: "erin".into(),
+            device_id: phone.clone(),
+            ..Default::default()
+        });
+        revision.await.expect("idempotent");
+        if let Ok(pair) = refreshed {
+            assert!(!one.introspect(&pair.access_token).await.active, "it lost its session with the device");
+        }
+        assert!(lives.is_ok(), "the other device is not concerned");
+        let devices = v1::ListDevicesRequest { subject: "erin".into(), ..Default::default() };
+        let devices = at_one.list_devices(devices).await.expect("lists").into_inner().devices;
+        assert!(devices.iter().all(|known| known.device.as_ref().is_some_and(|device| device.device_id != phone)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,102 @@
+//! Delivers one-time codes: takes them from the authority as they are made, and sends each until it is
+//! taken or void. Behind the answers, and with no rule of its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use tracing::{info, warn};
+
+use crate::authority::Authority;
+use crate::authority::one_time_codes::CodeMessage;
+use crate::clock::Clock;
+use crate::domain::one_time_code::CodeDelivery;
+use crate::domain::policy::RealmPolicy;
+
+mod webhook;
+
+use webhook::{Secret, Undelivered, Webhook};
+
+/// Codes that are sent at the same time.
+const AT_A_TIME: usize = 64;
+/// After a first failure, and twice as long after each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// A minute in all.
+const MOST_TRIES: u32 = 8;
+
+/// A realm's codes could not be delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The webhook's secret.
+    #[error("otp.webhook_secret_file {}: {problem}", file.display())]
+    Secret {
+        /// The file.
+        file: PathBuf,
+        /// What it must be.
+        problem: String,
+    },
+    /// The certificates of the system.
+    #[error("the system's certificates can't be read: {0}")]
+    Roots(String),
+}
+
+/// Sends codes.
+#[derive(Debug)]
+pub struct Delivery {
+    webhook: Webhook,
+    clock: Arc<dyn Clock>,
+}
+
+impl Delivery {
+    /// For realms with these policies; `None` where none of them sends codes.
+    pub fn new(policies: &[RealmPolicy], clock: Arc<dyn Clock>) -> Result<Option<Self>, DeliveryError> {
+        let ways: Vec<_> = policies.iter().filter_map(|policy| Some(&policy.codes.as_ref()?.delivery)).collect();
+        for way in &ways {
+            match way {
+                CodeDelivery::Webhook { secret_file, .. } => drop(Secret::read(secret_file)?),
+                CodeDelivery::Log => warn!("one-time codes are written into this log: for development alone"),
+            }
+        }
+        let sends = !ways.is_empty();
+        Ok(if sends { Some(Self { webhook: Webhook::new()?, clock }) } else { None })
+    }
+
+    /// Delivers what the authority makes, for as long as it is awaited.
+    pub async fn run(self, authority: Arc<Authority>) {
+        let made = futures::stream::unfold(authority, async |authority| {
+            let next = authority.next_code().await?;
+            Some((next, authority))
+        });
+        made.for_each_concurrent(AT_A_TIME, |message| self.deliver(message)).await;
+    }
+
+    async fn deliver(&self, message: CodeMessage) {
+        let realm = message.realm.as_str();
+        let (url, secret_file) = match &message.delivery {
+            CodeDelivery::Log => {
+                info!(realm, code = message.code.as_str(), "one-time code");
+                return;
+            }
+            CodeDelivery::Webhook { url, secret_file } => (url, secret_file),
+        };
+        let mut pause = FIRST_PAUSE;
+        for tries in 1..=MOST_TRIES {
+            let now = self.clock.now();
+            if now >= message.expires {
+                break;
+            }
+            match self.webhook.post(url, secret_file, &message, now).await {
+                Ok(()) => return,
+                Err(Undelivered::Refused(status)) => {
+                    warn!(realm, status, "the webhook refused a one-time code");
+                    return;
+                }
+                Err(Undelivered::Failed(cause)) => warn!(realm, tries, cause, "a one-time code was not delivered yet"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        warn!(realm, "a one-time code was not delivered");
+    }
+}

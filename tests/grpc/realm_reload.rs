@@ -1,0 +1,141 @@
+//! Realms change while they serve: what is under way goes on, what comes next goes by the new policy, and
+//! what is wrong changes nothing.
+
+use std::fs;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use token_authority::domain::algorithm::Algorithm;
+use token_authority::domain::ids::{Audience, ClientId, RealmName};
+use token_authority::domain::policy::{AtLimit, RealmPolicy};
+use token_authority::proto::v1;
+use token_authority::proto::v1::token_service_client::TokenServiceClient;
+use tonic::transport::Channel;
+
+use crate::server_process::ServerProcess;
+use crate::test_server::{TestServer, refusal};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn realm(name: &str) -> RealmPolicy {
+    let audience = Audience::parse("api").expect("an audience");
+    let mut policy =
+        RealmPolicy::permissive(RealmName::parse(name).expect("a realm"), audience, ClientId::parse("cli").ok());
+    policy.algorithm = Algorithm::EdDsa;
+    policy
+}
+
+fn lifetime(tokens: &v1::TokenPair, now: Duration) -> i64 {
+    tokens.access_expire_time.as_ref().expect("a time").seconds - i64::try_from(now.as_secs()).expect("a time of ours")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_streams_live_on_under_the_new_policy() {
+    let server = TestServer::start().await;
+    let start = Duration::from_secs(1_800_000_000);
+    let before = server.login("ann", "phone").await;
+    let mut keys = server.tokens.clone().watch_jwks(v1::WatchJwksRequest::default()).await.unwrap().into_inner();
+    keys.message().await.expect("a set").expect("one");
+
+    let changed = server.reload(|config| {
+        config.realms[0].access_lifetime = Duration::from_secs(60);
+        config.realms.push(realm("added"));
+    });
+    let changed = changed.await.expect("reloads");
+    assert_eq!(changed.iter().map(RealmName::as_str).collect::<Vec<_>>(), ["default", "added"]);
+
+    assert_eq!(lifetime(&before, start), 900);
+    assert!(server.introspect(&before.access_token).await.active, "it was issued for longer");
+    assert_eq!(lifetime(&server.login("bob", "phone").await, start), 60);
+    let after = server.refresh(&before.refresh_token).await.expect("refreshes");
+    assert_eq!((lifetime(&after, start), &after.session_id), (60, &before.session_id));
+    let request = v1::IssueTokenRequest { realm: "added".into(), subject: "eve".into(), ..Default::default() };
+    server.issue(request).await.expect("issues in a realm that was not there");
+
+    server.keys.clone().prepare_key(v1::PrepareKeyRequest::default()).await.expect("prepares");
+    let set = tokio::time::timeout(PATIENCE, keys.message()).await.expect("in time").expect("a set").expect("one");
+    assert!(!set.keys.is_empty(), "the stream from before tells what came after");
+    let again = server.reload(|config| {
+        config.realms[0].access_lifetime = Duration::from_secs(30);
+        config.realms.push(realm("added"));
+    });
+    assert_eq!(again.await.expect("reloads"), [RealmName::parse("default").expect("a realm")], "only what changed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_longer_defined_stays_until_the_next_start() {
+    let server = TestServer::start_configured(|config| {
+        config.realms[0].max_sessions = 1;
+        config.realms[0].at_limit = AtLimit::Refuse;
+        config.realms.push(realm("gone"));
+    })
+    .await;
+    let request = v1::IssueTokenRequest { realm: "gone".into(), subject: "ann".into(), ..Default::default() };
+    server.issue(request.clone()).await.expect("issues");
+    server.login("ann", "phone").await;
+    for _ in 0..2 {
+        let changed = server.reload(|config| config.realms = token_authority::config::Config::default().realms).await;
+        assert_eq!(changed.expect("reloads"), []);
+        server.issue(request.clone()).await.expect("still served");
+        let other = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
+        let refused = server.issue(other).await.expect_err("default is as strict as before");
+        assert_eq!(refusal(&refused).1, "SESSION_LIMIT_REACHED");
+    }
+}
+
+/// A realm with a new algorithm goes on signing by the old one, as at a start: verifiers don't know the key yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_algorithm_is_published_before_it_signs() {
+    let server = TestServer::start_with(|policy| policy.algorithm = Algorithm::EdDsa).await;
+    let algorithms = async || {
+        let set = server.tokens.clone().get_jwks(v1::GetJwksRequest::default()).await.expect("answers").into_inner();
+        set.keys.into_iter().map(|key| key.alg).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(algorithms().await, ["EdDSA".to_owned()].into());
+    server.reload(|config| config.realms[0].algorithm = Algorithm::Es256).await.expect("reloads");
+    assert_eq!(algorithms().await, ["ES256".to_owned(), "EdDSA".to_owned()].into());
+    let token = server.login("ann", "phone").await.access_token;
+    assert!(server.introspect(&token).await.active);
+    let header = token.split('.').next().expect("three parts");
+    let header = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, header).expect("base64url");
+    assert!(String::from_utf8_lossy(&header).contains("EdDSA"), "{header:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_reads_all_files_and_a_bad_one_changes_nothing() {
+    let directory = TempDir::new().expect("a directory");
+    let realms = directory.path().join("realms");
+    fs::create_dir(&realms).expect("makes");
+    let write = |file: &str, lines: &str| fs::write(realms.join(file), format!("[realm]\n{lines}\n")).expect("writes");
+    write("a.toml", "name = \"a\"\nalgorithm = \"EdDSA\"");
+    let server = ServerProcess::start_in(directory.path(), &["--realms", realms.to_str().expect("UTF-8")]);
+    let channel = Channel::from_shared(server.endpoint()).expect("an address").connect().await.expect("connects");
+    let mut client = TokenServiceClient::new(channel);
+    let mut lifetime = async |realm: &str| {
+        let request = v1::IssueTokenRequest { realm: realm.into(), subject: "ann".into(), ..Default::default() };
+        let tokens = client.issue_token(request).await?.into_inner().tokens.expect("tokens");
+        let answer = client
+            .introspect_token(v1::IntrospectTokenRequest {
+                realm: realm.into(),
+                token: tokens.access_token,
+                ..Default::default()
+            })
+            .await?
+            .into_inner();
+        Ok::<_, tonic::Status>(answer.expire_time.expect("exp").seconds - answer.issue_time.expect("iat").seconds)
+    };
+    assert_eq!(lifetime("a").await.expect("issues"), 900);
+
+    write("a.toml", "name = \"a\"\nalgorithm = \"EdDSA\"\naccess_lifetime = \"1m\"");
+    write("b.toml", "name = \"b\"\nalgorithm = \"EdDSA\"\nacces_lifetime = \"1m\"");
+    server.send_signal("HUP");
+    server.wait_for_line("b.toml:4: realm.acces_lifetime: unknown key", PATIENCE);
+    assert_eq!(lifetime("a").await.expect("issues"), 900, "not even the file that is right");
+    assert_eq!(refusal(&lifetime("b").await.expect_err("not there")).1, "UNKNOWN_REALM");
+
+    write("b.toml", "name = \"b\"\nalgorithm = \"EdDSA\"");
+    server.send_signal("HUP");
+    server.wait_for_line("the realms were read again", PATIENCE);
+    assert_eq!(lifetime("a").await.expect("issues over the same connection"), 60);
+    assert_eq!(lifetime("b").await.expect("issues"), 900);
+}
