@@ -80,7 +80,8 @@ pub(crate) struct Arguments {
     /// How often each is taken, in turn with the others; the tables show medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `watch`, `revocation`, `snapshot`, `scale`
+    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `revocation`, `snapshot`,
+    /// `watch`, `scale`
     #[arg(long, default_value = "")]
     only: String,
     /// Whether everything runs, in a minute: short measurements, one round, few sessions
@@ -182,14 +183,14 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
             table.add_figures(figures);
         }
     }
-    if arguments.wants("watch") {
-        table.add_figures(watch::run(stores).await?);
-    }
     if arguments.wants("revocation") {
         table.add_figures(revocation::latency(stores).await?);
     }
     if arguments.wants("snapshot") {
         table.add_figures(revocation::snapshot(stores).await?);
+    }
+    if arguments.wants("watch") {
+        table.add_figures(watch::run(stores).await?);
     }
     if table.is_empty() {
         return Err(format!("no row's name contains `{}`", arguments.only).into());
