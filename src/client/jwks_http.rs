@@ -52,7 +52,7 @@ impl HttpJwks {
     }
 
     async fn read(self) -> Result<Vec<u8>, NotFetched> {
-        let answer = self.client.get(self.url).await.map_err(not_connected)?;
+        let answer = self.client.get(self.url).await.map_err(|error| not_connected(&error))?;
         if answer.status() != StatusCode::OK {
             return Err(NotFetched(format!("answered {}", answer.status())));
         }
@@ -62,8 +62,8 @@ impl HttpJwks {
 }
 
 /// The error itself only says "client error"; what it was comes from below.
-fn not_connected(error: hyper_util::client::legacy::Error) -> NotFetched {
-    NotFetched(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
+fn not_connected(error: &hyper_util::client::legacy::Error) -> NotFetched {
+    NotFetched(std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string))
 }
 
 impl FetchKeys for HttpJwks {
