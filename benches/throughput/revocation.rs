@@ -5,8 +5,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use futures::TryStreamExt as _;
 use token_authority::authority::ports::{Commit, Entropy as _, Outcome, RecordKey, Store as _, Version};
 use token_authority::client::{AuthorityChannel, ChannelOptions, Verifier};
@@ -17,6 +15,7 @@ use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::store::redis::{RedisStore, Safety, Topology};
 use token_authority::system::{SystemClock, SystemEntropy};
+use tokio::time::Instant;
 
 use crate::callers::AUDIENCE;
 use crate::process::{self, ISSUER, Process};

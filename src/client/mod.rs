@@ -12,6 +12,8 @@ mod backoff;
 mod challenge;
 mod channel;
 mod credentials;
+#[cfg(feature = "client-tls")]
+mod https;
 mod identity;
 mod introspection;
 mod jwks_http;
@@ -33,6 +35,8 @@ pub use attach::AttachToken;
 pub use authority_channel::AuthorityChannel;
 pub use backoff::Backoff;
 pub use channel::{ChannelOptions, InvalidAddress};
+#[cfg(feature = "client-tls")]
+pub use https::NoAuthority;
 pub use identity::Identity;
 pub use jwks_http::HttpJwks;
 pub use keys::{FetchKeys, NotFetched};

@@ -78,12 +78,13 @@ impl VerifierBuilder {
         Self { name: Some(name.to_owned()), ..self }
     }
 
-    /// Reads the key set over HTTP instead of the channel.
+    /// Reads the key set over HTTP instead of the channel; see [`HttpJwks::new`].
     pub fn jwks_url(self, url: Uri) -> Self {
         self.fetch_keys(HttpJwks::new(url))
     }
 
-    /// Reads the key set by other means instead of the channel, such as HTTPS.
+    /// Reads the key set by other means instead of the channel, such as over HTTPS from a server that only a
+    /// company's own authority vouches for (`HttpJwks::trusting`).
     pub fn fetch_keys(self, fetch: impl FetchKeys + 'static) -> Self {
         Self { fetch: Some(Box::new(fetch)), ..self }
     }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 /// Reads one object that nests at most `depth` levels, itself included.
@@ -85,11 +86,10 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.inner()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
-            if object.contains_key(&name) {
+            let Entry::Vacant(member) = object.entry(name) else {
                 return Err(A::Error::custom("duplicate member"));
-            }
-            let value = members.next_value_seed(inner)?;
-            object.insert(name, value);
+            };
+            member.insert(members.next_value_seed(inner)?);
         }
         Ok(Value::Object(object))
     }

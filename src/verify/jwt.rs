@@ -40,8 +40,12 @@ pub(super) struct Compact<'a> {
 impl<'a> Compact<'a> {
     /// Takes a token apart; its length has been checked.
     pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
-        let Parts { signing_input, header, payload, signature } = Parts::parse(token)?;
-        let (algorithm, kid) = read_header(&header)?;
+        let Encoded { signing_input, header, payload, signature } = Encoded::parse(token)?;
+        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        let (algorithm, kid) = match plain_header(&header) {
+            Some(plain) => plain,
+            None => read_header(&strict_header(&header)?)?,
+        };
         Ok(Self { signing_input, algorithm, kid, payload, signature })
     }
 }
@@ -57,10 +61,25 @@ pub(super) struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
-        let (signing_input, signature) = token.rsplit_once('.').ok_or(Rejection::Malformed("no dot"))?;
-        let (header, payload) = signing_input.split_once('.').ok_or(Rejection::Malformed("only one dot"))?;
+        let Encoded { signing_input, header, payload, signature } = Encoded::parse(token)?;
         let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
         Ok(Self { signing_input, header: strict_header(&header)?, payload, signature })
+    }
+}
+
+/// The parts as they stand.
+struct Encoded<'a> {
+    signing_input: &'a str,
+    header: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Encoded<'a> {
+    fn parse(token: &'a str) -> Result<Self, Rejection> {
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(Rejection::Malformed("no dot"))?;
+        let (header, payload) = signing_input.split_once('.').ok_or(Rejection::Malformed("only one dot"))?;
+        Ok(Self { signing_input, header, payload, signature })
     }
 }
 
@@ -70,6 +89,16 @@ fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
         return Err(Rejection::Malformed("an empty part"));
     }
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed("not canonical base64url"))
+}
+
+/// What [`read_header`] makes of a header that is written as the authority writes its own, without making
+/// JSON of it; `None` for every other.
+fn plain_header(bytes: &[u8]) -> Option<(Algorithm, KeyId)> {
+    let rest = std::str::from_utf8(bytes).ok()?.strip_prefix(r#"{"alg":""#)?;
+    let (algorithm, rest) = rest.split_once('"')?;
+    let kid = rest.strip_prefix(r#","typ":"at+jwt","kid":""#)?.strip_suffix(r#""}"#)?;
+    // No name of an algorithm and no `kid` has a quote or an escape in it.
+    Some((Algorithm::parse(algorithm)?, KeyId::parse(kid).ok()?))
 }
 
 fn strict_header(bytes: &[u8]) -> Result<Map<String, Value>, Rejection> {
@@ -140,7 +169,37 @@ mod tests {
         assert!(Compact::parse(&token(own_key)).is_ok());
     }
 
+    #[test]
+    fn a_header_as_the_authority_writes_it_is_read_at_sight() {
+        let plain = |text: &str| plain_header(text.as_bytes());
+        let (algorithm, kid) = plain(r#"{"alg":"ES256","typ":"at+jwt","kid":"k-1"}"#).expect("plain");
+        assert_eq!((algorithm, kid.as_str()), (Algorithm::Es256, "k-1"));
+        for other in [
+            r#"{"alg":"ES256","typ":"at+jwt","kid":"k-1"} "#,
+            r#"{"alg":"ES256","typ":"at+jwt","kid":"k","crit":["exp"]}"#,
+            r#"{"alg":"ES256","typ":"at+jwt","kid":"k","kid":"l"}"#,
+            r#"{"alg":"ES256","typ":"JWT","kid":"k"}"#,
+            r#"{"alg":"none","typ":"at+jwt","kid":"k"}"#,
+            r#"{"alg":"ES256","typ":"at+jwt","kid":"\u006b"}"#,
+            r#"{"alg":"ES256","typ":"at+jwt","kid":""}"#,
+        ] {
+            assert_eq!(plain(other), None, "{other}");
+        }
+    }
+
     proptest! {
+        /// What is read at sight means the same when it is read to the letter.
+        #[test]
+        fn a_header_has_one_meaning(
+            alg in "(RS256|EdDSA|none|ES256\",\"alg\":\"RS256|[a-z\"\\\\]{0,3})",
+            kid in "([A-Za-z0-9_-]{0,70}|[a-z\",:\\\\}]{0,9}|k\",\"(crit|b64|kid|x)\":\"l)",
+        ) {
+            let text = format!(r#"{{"alg":"{alg}","typ":"{ACCESS_TOKEN}","kid":"{kid}"}}"#);
+            if let Some(plain) = plain_header(text.as_bytes()) {
+                prop_assert_eq!(strict_header(text.as_bytes()).and_then(|header| read_header(&header)), Ok(plain));
+            }
+        }
+
         /// Whatever decodes is the only spelling of what it decodes to.
         #[test]
         fn a_part_has_one_spelling(part in "[A-Za-z0-9_=+/ -]{0,12}") {

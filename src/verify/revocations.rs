@@ -2,7 +2,7 @@
 //! order nor repetition of what is applied counts. Knows how far each partition's log has been read,
 //! not where it comes from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::token::VerifiedToken;
-use super::uniform::{Build, Uniform};
+use super::uniform::Uniform;
 use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId, SubjectKey};
 use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
@@ -54,13 +54,14 @@ struct CutOff {
     until: Until,
 }
 
-/// Entries about one token, session or subject, by random bytes.
+/// Entries about one token, session or subject, by random bytes. Trees, since a hash table that has just
+/// doubled takes half as much again, and leaves as much behind.
 #[derive(Debug, Default)]
 struct Shard {
-    tokens: HashMap<Random, Until, Build>,
-    sessions: HashMap<Random, Until, Build>,
-    session_epochs: HashMap<Random, Epoch, Build>,
-    subject_epochs: HashMap<Random, Epoch, Build>,
+    tokens: BTreeMap<Random, Until>,
+    sessions: BTreeMap<Random, Until>,
+    session_epochs: BTreeMap<Random, Epoch>,
+    subject_epochs: BTreeMap<Random, Epoch>,
 }
 
 impl Shard {
@@ -259,10 +260,10 @@ impl RevocationIndex {
     pub fn prune(&self, now: Timestamp) {
         for shard in &self.shards {
             let mut shard = write(shard);
-            prune(&mut shard.tokens, |until| until.is_over(now));
-            prune(&mut shard.sessions, |until| until.is_over(now));
-            prune(&mut shard.session_epochs, |epoch| epoch.until.is_over(now));
-            prune(&mut shard.subject_epochs, |epoch| epoch.until.is_over(now));
+            shard.tokens.retain(|_, until| !until.is_over(now));
+            shard.sessions.retain(|_, until| !until.is_over(now));
+            shard.session_epochs.retain(|_, epoch| !epoch.until.is_over(now));
+            shard.subject_epochs.retain(|_, epoch| !epoch.until.is_over(now));
         }
         let mut wide = write(&self.wide);
         wide.keys.retain(|_, until| !until.is_over(now));
@@ -296,10 +297,12 @@ impl RevocationIndex {
         let until = Until::new(entry.until);
         match &entry.scope {
             RevocationScope::Token(random) => {
-                lengthen(&mut self.shard_mut(Uniform(*random)).tokens, Uniform(*random), until);
+                let mut shard = self.shard_mut(Uniform(*random));
+                lengthen(shard.tokens.entry(Uniform(*random)).or_insert(until), until);
             }
             RevocationScope::Session(SessionId(id)) => {
-                lengthen(&mut self.shard_mut(Uniform(*id)).sessions, Uniform(*id), until);
+                let mut shard = self.shard_mut(Uniform(*id));
+                lengthen(shard.sessions.entry(Uniform(*id)).or_insert(until), until);
             }
             RevocationScope::SessionEpoch(SessionId(id), below) => {
                 raise(&mut self.shard_mut(Uniform(*id)).session_epochs, Uniform(*id), Epoch { below: *below, until });
@@ -308,7 +311,9 @@ impl RevocationIndex {
                 let subject = Uniform(subject.0);
                 raise(&mut self.shard_mut(subject).subject_epochs, subject, Epoch { below: *below, until });
             }
-            RevocationScope::Key(kid) => self.add_wide(|wide| lengthen(&mut wide.keys, kid.clone(), until)),
+            RevocationScope::Key(kid) => {
+                self.add_wide(|wide| lengthen(wide.keys.entry(kid.clone()).or_insert(until), until));
+            }
             RevocationScope::Client(realm, client, at) => self.add_wide(|wide| {
                 let clients = wide.clients.entry(realm.clone()).or_default();
                 defer(clients, client.clone(), CutOff { at: *at, until });
@@ -373,12 +378,12 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn lengthen<K: Eq + Hash, S: std::hash::BuildHasher>(map: &mut HashMap<K, Until, S>, key: K, until: Until) {
-    map.entry(key).and_modify(|known| *known = (*known).max(until)).or_insert(until);
+fn lengthen(known: &mut Until, until: Until) {
+    *known = (*known).max(until);
 }
 
 /// The higher epoch ends more, and is kept for as long as either asked.
-fn raise(map: &mut HashMap<Random, Epoch, Build>, key: Random, new: Epoch) {
+fn raise(map: &mut BTreeMap<Random, Epoch>, key: Random, new: Epoch) {
     let known = map.entry(key).or_insert(new);
     *known = Epoch { below: known.below.max(new.below), until: known.until.max(new.until) };
 }
@@ -387,14 +392,6 @@ fn raise(map: &mut HashMap<Random, Epoch, Build>, key: Random, new: Epoch) {
 fn defer<K: Eq + Hash>(map: &mut HashMap<K, CutOff>, key: K, new: CutOff) {
     let known = map.entry(key).or_insert(new);
     *known = CutOff { at: known.at.max(new.at), until: known.until.max(new.until) };
-}
-
-fn prune<V>(map: &mut HashMap<Random, V, Build>, is_over: impl Fn(&V) -> bool) {
-    map.retain(|_, value| !is_over(value));
-    // After a wave of revocations the memory comes back.
-    if map.len() < map.capacity() / 4 {
-        map.shrink_to(map.len() * 2);
-    }
 }
 
 #[cfg(all(test, feature = "server"))]

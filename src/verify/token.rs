@@ -60,10 +60,10 @@ impl VerifiedToken {
     /// Reads the payload of a token that `kid` of `realm` signed, by the profile of its issuer.
     pub(super) fn read(realm: RealmName, kid: KeyId, issuer: &Issuer, payload: &[u8]) -> Result<Self, Rejection> {
         let no_object = Rejection::Malformed("payload is no strict JSON object");
-        let mut claims = Payload(json::object(payload, PAYLOAD_DEPTH).ok_or(no_object)?);
+        let mut claims = Payload::new(json::object(payload, PAYLOAD_DEPTH).ok_or(no_object)?);
         let profile = &**issuer.profile();
         // What the realm says, no token may say otherwise.
-        if let Some(foreign) = profile.left_out().find(|name| claims.0.contains_key(*name)) {
+        if let Some(foreign) = profile.left_out().find(|name| claims.members.contains_key(*name)) {
             return Err(Rejection::InvalidClaim(foreign));
         }
         let id = claims.required("jti", |value| TokenId::parse(value.as_str()?))?;
@@ -92,7 +92,7 @@ impl VerifiedToken {
             expires: claims.required("exp", numeric_date)?,
             not_before: claims.optional("nbf", numeric_date)?,
             confirmation: claims.optional("cnf", confirmation)?,
-            claims: claims.0,
+            claims: claims.unread(),
         })
     }
 }
@@ -104,15 +104,23 @@ impl fmt::Debug for VerifiedToken {
     }
 }
 
-struct Payload(Map<String, Value>);
+struct Payload {
+    members: Map<String, Value>,
+    /// Not removed one by one, each of which moves all that follow.
+    read: Vec<&'static str>,
+}
 
 impl Payload {
+    fn new(members: Map<String, Value>) -> Self {
+        Self { read: Vec::with_capacity(members.len()), members }
+    }
+
     /// A renamed one stays among the claims: it is one that only this realm knows.
     fn subject(&mut self, name: &str) -> Result<Subject, Rejection> {
         let read = |value: &Value| Subject::parse(value.as_str()?).ok();
         match name {
             SUBJECT_CLAIM => self.required(SUBJECT_CLAIM, read),
-            renamed => self.0.get(renamed).and_then(read).ok_or(Rejection::InvalidClaim(SUBJECT_CLAIM)),
+            renamed => self.members.get(renamed).and_then(read).ok_or(Rejection::InvalidClaim(SUBJECT_CLAIM)),
         }
     }
 
@@ -125,9 +133,15 @@ impl Payload {
         name: &'static str,
         read: impl FnOnce(&Value) -> Option<T>,
     ) -> Result<Option<T>, Rejection> {
-        // Not `remove`, which would put the last claim in the place of the one taken.
-        let Some(value) = self.0.shift_remove(name) else { return Ok(None) };
-        read(&value).map(Some).ok_or(Rejection::InvalidClaim(name))
+        let Some(value) = self.members.get(name) else { return Ok(None) };
+        self.read.push(name);
+        read(value).map(Some).ok_or(Rejection::InvalidClaim(name))
+    }
+
+    /// In the order of the token.
+    fn unread(self) -> Map<String, Value> {
+        let Self { members, read } = self;
+        members.into_iter().filter(|(name, _)| !read.contains(&name.as_str())).collect()
     }
 }
 

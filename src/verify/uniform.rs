@@ -4,7 +4,7 @@
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 /// Bytes of which every bit is random.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Uniform<const N: usize>(pub(super) [u8; N]);
 
 impl<const N: usize> Hash for Uniform<N> {

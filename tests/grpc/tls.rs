@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use token_authority::client::{AuthorityChannel, ChannelOptions};
+use token_authority::client::{AuthorityChannel, ChannelOptions, FetchKeys as _, HttpJwks};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -128,6 +128,30 @@ async fn http_speaks_tls_too_and_each_listener_as_it_is_told() {
     let (_, answer) = get(scene.server.http(), &scene.authority, Some(&client), "/livez").await.expect("served");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     TokenServiceClient::connect(scene.server.endpoint()).await.expect("plaintext");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_set_over_https_is_read_from_whom_the_client_trusts_and_nobody_else() {
+    let scene = Scene::start("http = \"server\"\n");
+    let url = |scheme: &str| {
+        let address = scene.server.http();
+        format!("{scheme}://{address}/.well-known/jwks.json").parse::<http::Uri>().expect("a URL")
+    };
+    let trusting = |authority: &Authority| HttpJwks::trusting(url("https"), authority.pem().as_bytes()).expect("PEM");
+    let set = trusting(&scene.authority).fetch().await.expect("a set");
+    assert!(String::from_utf8(set).expect("text").contains("\"keys\""));
+    for (name, fetch) in [
+        ("of another authority", trusting(&Authority::new())),
+        ("that this machine does not know", HttpJwks::new(url("https"))),
+    ] {
+        let refused = fetch.fetch().await.expect_err(name).0;
+        assert!(refused.contains("invalid peer certificate"), "{refused}");
+    }
+    let plain = HttpJwks::trusting(url("http"), scene.authority.pem().as_bytes()).expect("PEM");
+    plain.fetch().await.expect_err("a certificate was asked for, and none would have been shown");
+    for nothing in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        assert!(HttpJwks::trusting(url("https"), nothing.as_bytes()).is_err(), "{nothing}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
