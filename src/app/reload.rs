@@ -27,6 +27,15 @@ pub enum ReloadError {
     /// The store, or a realm's record in it.
     #[error(transparent)]
     Realms(#[from] Error),
+    /// Its last client was taken from the file, and with it what kept strangers out.
+    #[error(
+        "realm {0} would have no client any more, so that a call without a proof could be the operator's: restart \
+         the server if that is meant, or say server.anonymous = \"none\""
+    )]
+    Opened(RealmName),
+    /// Nobody was needed to send codes when the server started.
+    #[error("realm {0}: the first [realm.otp] of a server takes effect at its next start")]
+    FirstCodes(RealmName),
 }
 
 /// Puts changed realms into service.
@@ -91,6 +100,7 @@ impl Reload {
         }
         let mut next = read;
         keep_undefined(&mut next, &current);
+        check_guarded(&next, &current)?;
         let changed = self.authority.redefine_realms(definitions(&next, &self.base)).await?;
         *current = next;
         Ok(changed)
@@ -119,7 +129,7 @@ fn keep_undefined(next: &mut Config, current: &Config) {
         let undefined = defined.is_none_or(|index| {
             implied.contains(&next.realms[index])
                 && !next.clients.contains_key(&known.realm)
-                && !implied.contains(known)
+                && (!implied.contains(known) || current.clients.contains_key(&known.realm))
         });
         if undefined {
             warn!(realm = known.realm.as_str(), "no longer defined: it stays as it was until the next start");
@@ -128,6 +138,21 @@ fn keep_undefined(next: &mut Config, current: &Config) {
             next.clients.extend(current.clients.get(&known.realm).map(|own| (known.realm.clone(), own.clone())));
         }
     }
+}
+
+/// What only a start may do: open a realm to callers without a proof, and begin to send codes.
+fn check_guarded(next: &Config, current: &Config) -> Result<(), ReloadError> {
+    let guarded = |config: &Config, realm| config.clients.get(realm).is_some_and(|clients| !clients.is_empty());
+    let opened = current.clients.keys().find(|realm| guarded(current, realm) && !guarded(next, realm));
+    if let Some(realm) = opened.filter(|_| current.anonymous.is_none()) {
+        return Err(ReloadError::Opened(realm.clone()));
+    }
+    if current.realms.iter().all(|policy| policy.codes.is_none())
+        && let Some(first) = next.realms.iter().find(|policy| policy.codes.is_some())
+    {
+        return Err(ReloadError::FirstCodes(first.realm.clone()));
+    }
+    Ok(())
 }
 
 fn besides_realms(config: &Config) -> Config {

@@ -72,7 +72,16 @@ pub fn request_id(name: &str, content: &[u8]) -> RequestId {
 impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
     pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
-        let realm = self.realm(realm)?;
+        self.issue_in(self.realm(realm)?, request).await
+    }
+
+    /// The same for a caller, within the audiences and scopes that it is registered for.
+    pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
+        request.check_registered(by)?;
+        self.issue_in(by.realm().clone(), request).await
+    }
+
+    async fn issue_in(&self, realm: Arc<Realm>, request: IssueToken) -> Result<IssuedTokens, Error> {
         self.throttle_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
@@ -87,12 +96,6 @@ impl Authority {
             IssueKind::Sessionless => issue_sessionless(record, &login, context),
         })
         .await
-    }
-
-    /// The same for a caller, within the audiences and scopes that it is registered for.
-    pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
-        request.check_registered(by)?;
-        self.issue_token(by.realm().name().as_str(), request).await
     }
 }
 

@@ -11,6 +11,7 @@ use crate::domain::token::Confirmation;
 use crate::domain::transition::Decision;
 
 use super::authorization::Permit;
+use super::clients::Clients;
 use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm, audit};
 
@@ -34,21 +35,20 @@ pub struct RefreshToken {
 impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
     pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
-        self.refresh_within(realm, None, request).await
+        self.refresh_within(self.realm(realm)?, None, request).await
     }
 
     /// The same for a caller, within the audiences and scopes that it is registered for.
     pub async fn refresh_token_by(&self, by: &Permit, request: RefreshToken) -> Result<IssuedTokens, Error> {
-        self.refresh_within(by.realm().name().as_str(), by.client().cloned(), request).await
+        self.refresh_within(by.realm().clone(), by.client().cloned(), request).await
     }
 
     async fn refresh_within(
         &self,
-        realm: &str,
+        realm: Arc<Realm>,
         bound: Option<Client>,
         request: RefreshToken,
     ) -> Result<IssuedTokens, Error> {
-        let realm = self.realm(realm)?;
         let refreshed = self.refresh(realm.clone(), bound, request).await;
         refreshed.map_err(|error| realm.told(error))
     }
@@ -81,10 +81,11 @@ impl Authority {
             device: request.device,
             arrived,
         };
+        let clients = realm.clients.clone();
         self.grant(realm, place, move |record, context| {
             let session = record.and_then(|record| record.session(request.token.session.session));
             match (&bound, session) {
-                (Some(client), Some(session)) => match check_bound(client, session, &request) {
+                (Some(client), Some(session)) => match check_bound(client, session, &request, &clients) {
                     Ok(()) => refresh(record, &request, context),
                     Err(refusal) => Decision::refuse(refusal),
                 },
@@ -106,8 +107,12 @@ impl Authority {
     }
 }
 
-/// What the next access token will be for must be the client's to give.
-fn check_bound(client: &Client, session: &Session, request: &Refresh) -> Result<(), Refusal> {
+/// What the next access token will be for must be the client's to give, and the session not that of another
+/// client that has to prove itself: whoever stole its token could come here instead (RFC 6749, section 6).
+fn check_bound(client: &Client, session: &Session, request: &Refresh, clients: &Clients) -> Result<(), Refusal> {
+    if session.client != client.id && clients.find(&session.client).is_some() {
+        return Err(Refusal::ClientMismatch);
+    }
     let audience = if request.audience.is_empty() { &session.audience } else { &request.audience };
     let scope = if request.scope.is_empty() { &session.scope } else { &request.scope };
     client.check_asked(audience, scope)

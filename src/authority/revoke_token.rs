@@ -35,8 +35,13 @@ impl Authority {
             return Ok(self.index.revision());
         };
         match Origin::of(&token) {
-            Some(Origin::Session(sid)) => self.end(name, sid).await,
-            Some(Origin::Subject(place)) if self.now() < token.expires => {
+            // What was exchanged is another client's, and ends alone: it is not the session's chain.
+            Some(Origin::Session(sid)) if token.session_client.is_none() => self.end(name, sid).await,
+            Some(origin) if self.now() < token.expires => {
+                let place = match origin {
+                    Origin::Session(sid) => sid.into(),
+                    Origin::Subject(place) => place,
+                };
                 let (random, expires) = (token.id.random, token.expires);
                 let committed = self
                     .change(&realm, place, move |record, context| revoke_token(record, random, expires, context))

@@ -1,8 +1,11 @@
 //! A subject's sessions: listed, ended one by one or all at once.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::domain::claims::Claims;
+use crate::domain::client::{Client, Role};
 use crate::domain::end_session::{end_all, erase};
 use crate::domain::ids::{Sid, Subject};
 use crate::domain::live::{LiveSession, live_sessions};
@@ -10,9 +13,11 @@ use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
 use crate::domain::subject::SubjectRecord;
+use crate::domain::transition::Decision;
 use crate::domain::update_claims::{AccessTokens, update_claims};
 
-use super::{Authority, Error, is_cut_off};
+use super::authorization::Permit;
+use super::{Authority, Error, Realm, is_cut_off};
 
 /// The live sessions of a subject.
 #[derive(Debug)]
@@ -54,14 +59,43 @@ impl Authority {
         &self,
         realm: &str,
         sid: Sid,
-        members: Map<String, Value>,
+        claims: Map<String, Value>,
         access_tokens: AccessTokens,
     ) -> Result<Revision, Error> {
-        let realm = self.realm(realm)?;
-        let claims = Claims::new(members).map_err(Refusal::from)?;
+        self.update_claims_within(&self.realm(realm)?, None, sid, claims, access_tokens).await
+    }
+
+    /// The same for a caller: of sessions for the audiences and scopes that it is registered for.
+    pub async fn update_session_claims_by(
+        &self,
+        by: &Permit,
+        sid: Sid,
+        claims: Map<String, Value>,
+        access_tokens: AccessTokens,
+    ) -> Result<Revision, Error> {
+        let bound = by.client().filter(|client| client.check_role(Role::SessionAdmin).is_err()).cloned();
+        self.update_claims_within(by.realm(), bound, sid, claims, access_tokens).await
+    }
+
+    async fn update_claims_within(
+        &self,
+        realm: &Arc<Realm>,
+        bound: Option<Client>,
+        sid: Sid,
+        claims: Map<String, Value>,
+        access_tokens: AccessTokens,
+    ) -> Result<Revision, Error> {
+        let claims = Claims::new(claims).map_err(Refusal::from)?;
+        let may = move |session: &Session| match &bound {
+            Some(client) => client.check_asked(&session.audience, &session.scope),
+            None => Ok(()),
+        };
         let committed = self
-            .change(&realm, sid.into(), move |record, context| {
-                update_claims(record, sid.session, &claims, access_tokens, context)
+            .change(realm, sid.into(), move |record, context| {
+                match record.and_then(|record| record.session(sid.session)).map_or(Ok(()), &may) {
+                    Ok(()) => update_claims(record, sid.session, &claims, access_tokens, context),
+                    Err(refusal) => Decision::refuse(refusal),
+                }
             })
             .await?;
         committed.answer?;

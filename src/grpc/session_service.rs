@@ -116,11 +116,11 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::UpdateSessionClaimsRequest>,
     ) -> Result<Response<v1::UpdateSessionClaimsResponse>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let sid = Sid::parse(&request.session_id).map_err(Error::from).map_err(status)?;
         let claims = wire::members(request.claims).map_err(status)?;
         let access_tokens = if request.end_access_tokens { AccessTokens::End } else { AccessTokens::Keep };
-        let updated = self.authority.update_session_claims(&request.realm, sid, claims, access_tokens).await;
+        let updated = self.authority.update_session_claims_by(&permit, sid, claims, access_tokens).await;
         let revision = updated.map_err(status)?.to_string();
         let (subject, live) = self.authority.session(&request.realm, sid).await.map_err(status)?;
         let session = Some(session(&live, sid.into(), &subject));

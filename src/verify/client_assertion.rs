@@ -97,7 +97,8 @@ impl<'a> ClientAssertion<'a> {
         }
         let is_us = |audience: &Value| audience.as_str().is_some_and(|audience| accepted.contains(&audience));
         let for_us = match self.claims.get("aud") {
-            Some(Value::Array(several)) => several.iter().any(is_us),
+            // One, since whoever else is meant could show it here first (CVE-2025-27370).
+            Some(Value::Array(names)) => matches!(names.as_slice(), [one] if is_us(one)),
             Some(one) => is_us(one),
             None => false,
         };
@@ -156,7 +157,8 @@ mod tests {
         assert_eq!(check(&sign(&header, &claims())), Ok(()));
         let (typ, never) = (Rejection::WrongType, Rejection::InvalidClaim("exp"));
         let cases = [
-            ("aud", json!(["https://other.example", "https://issuer.example/oauth2/token"]), Ok(())),
+            ("aud", json!(["https://issuer.example/oauth2/token"]), Ok(())),
+            ("aud", json!(["https://other.example", "https://issuer.example"]), Err(Rejection::InvalidClaim("aud"))),
             ("aud", json!("https://other.example"), Err(Rejection::InvalidClaim("aud"))),
             ("aud", json!("https://issuer.example/"), Err(Rejection::InvalidClaim("aud"))),
             ("aud", json!([]), Err(Rejection::InvalidClaim("aud"))),

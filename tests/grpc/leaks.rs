@@ -42,6 +42,9 @@ impl Interceptor for Credentials {
     }
 }
 
+/// What is meant for the audit trail, by one who would like to write more than that.
+const REASON: &str = "the user asked\r\n2026-01-01T00:00:00Z  INFO audit: another line\u{1b}[2K";
+
 type Caller = InterceptedService<Channel, Credentials>;
 
 struct Clients {
@@ -110,7 +113,7 @@ impl Clients {
         self.tokens.batch_revoke_tokens(batch).await.expect("answers");
         let list = v1::ListSessionsRequest { subject: PHONE.into(), ..Default::default() };
         self.sessions.list_sessions(list).await.expect("lists");
-        let all = v1::RevokeAllSessionsRequest { subject: PHONE.into(), reason: FORGED.into(), ..Default::default() };
+        let all = v1::RevokeAllSessionsRequest { subject: PHONE.into(), reason: REASON.into(), ..Default::default() };
         let _ = self.sessions.revoke_all_sessions(all).await;
         let erase = v1::EraseSubjectRequest { subject: PHONE.into(), ..Default::default() };
         self.sessions.erase_subject(erase).await.expect("erases");
@@ -149,7 +152,7 @@ impl Clients {
         for session_id in [SESSION.to_owned(), t.clone()] {
             let of = v1::GetSessionRequest { session_id: session_id.clone(), ..Default::default() };
             let _ = s.get_session(of).await;
-            let of = v1::RevokeSessionRequest { session_id, reason: t.clone(), ..Default::default() };
+            let of = v1::RevokeSessionRequest { session_id, reason: REASON.into(), ..Default::default() };
             let _ = s.revoke_session(of).await;
         }
         let of = v1::EraseSubjectRequest { realm: t.clone(), subject: PHONE.into() };
@@ -201,6 +204,8 @@ async fn nothing_leaks(format: &str, level: &str) {
     let lines = server.stderr_lines();
     assert!(lines.iter().any(|line| line.contains("session_opened")), "something was logged: {lines:?}");
     assert!(lines.iter().any(|line| line.contains("REPLAYED") || line.contains("replayed")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("the user asked")), "the audit trail says why: {lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("2026-01-01")), "one line says it: {lines:?}");
     let exports = format!("{:?}", collector.exports());
     assert!(exports.contains("IssueToken"), "something was exported");
     for text in lines.iter().chain([&exports]) {

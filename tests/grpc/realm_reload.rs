@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use token_authority::domain::algorithm::Algorithm;
+use token_authority::domain::client::{Client, Role};
 use token_authority::domain::ids::{Audience, ClientId, RealmName};
-use token_authority::domain::policy::{AtLimit, RealmPolicy};
+use token_authority::domain::policy::{Allowed, AtLimit, RealmPolicy};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
+use token_authority::verify::client::{RegisteredClient, SecretHash};
 use tonic::transport::Channel;
 
 use crate::server_process::ServerProcess;
@@ -81,6 +83,40 @@ async fn what_is_no_longer_defined_stays_until_the_next_start() {
         let refused = server.issue(other).await.expect_err("default is as strict as before");
         assert_eq!(refusal(&refused).1, "SESSION_LIMIT_REACHED");
     }
+}
+
+/// Without clients a call that shows nothing is the operator's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reload_opens_a_realm_that_had_clients() {
+    let name = RealmName::parse("default").expect("a realm");
+    let client = RegisteredClient {
+        client: Client {
+            id: ClientId::parse("app").expect("a name"),
+            grants: [].into(),
+            audiences: Allowed::Any,
+            scopes: Allowed::Any,
+            roles: [Role::Issuer].into(),
+        },
+        secrets: vec![SecretHash::of("a secret that is long enough").expect("long enough")],
+        keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
+    };
+    let server = TestServer::start_configured(|config| {
+        config.clients.insert(name.clone(), vec![client]);
+    })
+    .await;
+    let refused = async || {
+        let request = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
+        server.issue(request).await.expect_err("who shows nothing is nobody").code()
+    };
+    assert_eq!(refused().await, tonic::Code::Unauthenticated);
+    let emptied = server.reload(|config| config.clients.values_mut().for_each(Vec::clear)).await;
+    assert!(emptied.expect_err("refused").to_string().contains("no client any more"));
+    assert_eq!(refused().await, tonic::Code::Unauthenticated);
+    // As where the file is gone.
+    server.reload(|config| config.clients.clear()).await.expect("the realm stays as it was");
+    assert_eq!(refused().await, tonic::Code::Unauthenticated);
 }
 
 /// A realm with a new algorithm goes on signing by the old one, as at a start: verifiers don't know the key yet.

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use tempfile::TempDir;
-use token_authority::config::{Config, Environment, Flags};
+use token_authority::config::{AnonymousCalls, Config, Environment, Flags};
 use token_authority::proto::v1;
 use token_authority::verify::client::SecretHash;
 
@@ -40,7 +40,11 @@ async fn start() -> TestServer {
     std::fs::write(&file, REALM.replace("SECRET", &hash)).expect("writes");
     let flags = Flags { config: Some(file), ..Flags::default() };
     let read = Config::load(flags, &Environment::default()).expect("loads");
-    TestServer::start_configured(|config| (config.realms, config.clients) = (read.realms, read.clients)).await
+    TestServer::start_configured(|config| {
+        (config.realms, config.clients) = (read.realms, read.clients);
+        config.anonymous = Some(AnonymousCalls::Operator);
+    })
+    .await
 }
 
 async fn login(server: &TestServer) -> v1::TokenPair {

@@ -154,6 +154,38 @@ async fn audiences_and_scopes_bound_what_a_client_issues_refreshes_and_sees() {
     scene.server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_another_clients_stays_another_clients() {
+    let scene = Scene::start().await;
+    let service = |method: &str| format!("token_authority.v1.{method}");
+    let (any, narrow) = (basic("issuer"), basic("narrow"));
+    let login = v1::IssueTokenRequest {
+        subject: "ann".to_owned(),
+        client_id: "keyed".to_owned(),
+        audience: vec!["stock".to_owned()],
+        ..Default::default()
+    };
+    let issued: v1::IssueTokenResponse = scene.ask(&service("TokenService/IssueToken"), &any, &login).await.unwrap();
+    let tokens = issued.tokens.unwrap();
+
+    let request = v1::RefreshTokenRequest { refresh_token: tokens.refresh_token.clone(), ..Default::default() };
+    let stolen = scene.ask::<v1::RefreshTokenResponse>(&service("TokenService/RefreshToken"), &any, &request).await;
+    assert_eq!(reason(&stolen.unwrap_err()).1, "CLIENT_MISMATCH");
+    let own = scene.assertion("own", 60);
+    scene.ask::<v1::RefreshTokenResponse>(&service("TokenService/RefreshToken"), &own, &request).await.unwrap();
+
+    let request = v1::UpdateSessionClaimsRequest {
+        session_id: tokens.session_id.clone(),
+        claims: Some(prost_types::Struct::default()),
+        ..Default::default()
+    };
+    let method = service("SessionService/UpdateSessionClaims");
+    let foreign = scene.ask::<v1::UpdateSessionClaimsResponse>(&method, &narrow, &request).await;
+    assert_eq!(reason(&foreign.unwrap_err()), (Code::PermissionDenied, "AUDIENCE_NOT_ALLOWED".into()));
+    scene.ask::<v1::UpdateSessionClaimsResponse>(&method, &any, &request).await.unwrap();
+    scene.server.stop().await;
+}
+
 /// Each method that is served, and its request where it is one of ours.
 fn methods() -> Vec<(String, Option<MessageDescriptor>)> {
     let sets = [
