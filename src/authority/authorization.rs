@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
 use crate::domain::client::{Client, Role};
@@ -12,6 +14,9 @@ use crate::domain::refusal::Refusal;
 
 use super::caller::{Caller, Credentials};
 use super::{Authority, Error, Realm, audit};
+
+/// How often is looked whether calls that stay open may still be made.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +178,23 @@ impl Authority {
         let client = caller.client().map_or("", |client| client.id.as_str());
         debug!(realm = realm.policy.realm.as_str(), call = asked.call, client, "caller not permitted");
         Err(Refusal::ClientNotPermitted.into())
+    }
+
+    /// For a call that stays open: why it may do so no longer, once that is so. Holds no realm meanwhile, which
+    /// may be replaced by a newer one.
+    pub fn lapse(self: &Arc<Self>, permit: Permit) -> impl Future<Output = Error> + Send + use<> {
+        let (authority, caller, realm) = (self.clone(), permit.caller, permit.realm.name().clone());
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        async move {
+            loop {
+                tick.tick().await;
+                let holds = authority.realm(realm.as_str()).and_then(|realm| authority.check_caller(&realm, &caller));
+                if let Err(error) = holds {
+                    return error;
+                }
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::domain::client::{Client, Role};
 use crate::domain::ids::Subject;
 pub use crate::verify::client::RegisteredClient;
 use crate::verify::service_account::Cluster;
-use crate::verify::{Bearer, Verifier};
+use crate::verify::{Bearer, VerifiedToken, Verifier};
 
 use super::client_proof::ClientProof;
 use super::{Authority, Error, Realm};
@@ -18,12 +18,12 @@ use super::{Authority, Error, Realm};
 pub enum Caller {
     /// Nobody in particular: what anybody may do.
     Anybody,
-    /// Who runs the server: every role.
-    Operator,
+    /// Who runs the server, for showing nothing: every role.
+    Operator(Anonymous),
     /// A registered client: the roles that it is registered with.
     Client(Arc<RegisteredClient>),
     /// The bearer of an access token: self-service for its subject.
-    Subject(Subject),
+    Subject(Arc<VerifiedToken>),
 }
 
 impl Caller {
@@ -31,7 +31,7 @@ impl Caller {
     pub fn has(&self, role: Role) -> bool {
         match self {
             Self::Anybody => false,
-            Self::Operator => true,
+            Self::Operator(_) => true,
             Self::Client(client) => client.client.roles.contains(&role),
             Self::Subject(_) => role == Role::SelfService,
         }
@@ -41,7 +41,7 @@ impl Caller {
     pub fn client(&self) -> Option<&Client> {
         match self {
             Self::Client(client) => Some(&client.client),
-            Self::Anybody | Self::Operator | Self::Subject(_) => None,
+            Self::Anybody | Self::Operator(_) | Self::Subject(_) => None,
         }
     }
 
@@ -49,7 +49,7 @@ impl Caller {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Anybody => "anybody",
-            Self::Operator => "operator",
+            Self::Operator(_) => "operator",
             Self::Client(_) => "client",
             Self::Subject(_) => "subject",
         }
@@ -58,9 +58,9 @@ impl Caller {
     /// Its own subject: for a client, that of the tokens that it gets for itself.
     pub(super) fn subject(&self) -> Option<Subject> {
         match self {
-            Self::Anybody | Self::Operator => None,
+            Self::Anybody | Self::Operator(_) => None,
             Self::Client(client) => Subject::parse(client.client.id.as_str()).ok(),
-            Self::Subject(subject) => Some(subject.clone()),
+            Self::Subject(token) => Some(token.subject.clone()),
         }
     }
 }
@@ -75,6 +75,16 @@ pub enum Anonymous {
     OperatorWithoutClients,
     /// As the operator.
     Operator,
+}
+
+impl Anonymous {
+    fn is_operator_of(self, realm: &Realm) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::OperatorWithoutClients => realm.clients.is_empty(),
+            Self::Operator => true,
+        }
+    }
 }
 
 /// What a call shows.
@@ -97,8 +107,7 @@ impl Authority {
     /// somebody else than the realm knows is nobody.
     pub(super) async fn caller(&self, realm: &Realm, shown: &Credentials<'_>) -> Result<Caller, Error> {
         match shown {
-            Credentials::Nothing(Anonymous::Operator) => Ok(Caller::Operator),
-            Credentials::Nothing(Anonymous::OperatorWithoutClients) if realm.clients.is_empty() => Ok(Caller::Operator),
+            Credentials::Nothing(anonymous) if anonymous.is_operator_of(realm) => Ok(Caller::Operator(*anonymous)),
             Credentials::Nothing(_) | Credentials::Unreadable => Err(Error::ClientNotAuthenticated),
             Credentials::Proof(proof) => self.authenticate_client(realm, proof).await.map(Caller::Client),
             Credentials::Certificate(names) => {
@@ -106,6 +115,20 @@ impl Authority {
             }
             Credentials::Bearer(token) => self.bearer(realm, token).await,
         }
+    }
+
+    /// Whether who was found to call is so still: tokens end, and registrations change, while a call goes on.
+    pub(super) fn check_caller(&self, realm: &Realm, caller: &Caller) -> Result<(), Error> {
+        let holds = match caller {
+            Caller::Anybody => true,
+            Caller::Operator(anonymous) => anonymous.is_operator_of(realm),
+            Caller::Client(client) => realm.clients.find(&client.client.id) == Some(client),
+            Caller::Subject(token) => {
+                self.check_index()?;
+                self.verifier.check(token, self.now()).is_ok()
+            }
+        };
+        if holds { Ok(()) } else { Err(Error::ClientNotAuthenticated) }
     }
 
     /// One of three kinds of token, each of which is refused where another is wanted.
@@ -134,13 +157,12 @@ impl Authority {
         }
     }
 
-    /// The subject of an active access token. One that is bound to a key is no bearer's: nobody has proven
-    /// the key here, so that a thief would pass as well (RFC 9449, section 7.2).
+    /// The subject of an active access token that a login of its own gave it.
     async fn subject(&self, realm: &Realm, token: &str) -> Result<Caller, Error> {
         self.check_index()?;
         let check = |verifier: &Verifier| verifier.verify(realm.name(), token, self.now());
         match self.with_newest_keys(realm.name(), check).await? {
-            Ok(token) if token.confirmation.is_none() => Ok(Caller::Subject(token.subject.clone())),
+            Ok(token) if is_of_login(&token) => Ok(Caller::Subject(token)),
             Ok(_) => Err(Error::ClientNotAuthenticated),
             Err(rejection) => {
                 debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "bearer refused");
@@ -148,4 +170,11 @@ impl Authority {
             }
         }
     }
+}
+
+/// Whether a token speaks for its subject. One that is bound to a key does not: nobody has proven the key here,
+/// so that a thief would pass as well (RFC 9449, section 7.2). Nor does one that was exchanged, which is a
+/// service's, nor one without a session, which may be a client's own.
+fn is_of_login(token: &VerifiedToken) -> bool {
+    token.confirmation.is_none() && token.session_client.is_none() && token.session.is_some()
 }

@@ -89,9 +89,9 @@ impl Authority {
         let limit = realm.policy.rate_limits.by_caller;
         match caller {
             Caller::Anybody => Ok(()),
-            Caller::Operator => self.throttled(Limit::ByCaller, limit, realm, "operator"),
+            Caller::Operator(_) => self.throttled(Limit::ByCaller, limit, realm, "operator"),
             Caller::Client(client) => self.throttled(Limit::ByCaller, limit, realm, ("client", &client.client.id)),
-            Caller::Subject(subject) => self.throttled(Limit::ByCaller, limit, realm, ("subject", subject)),
+            Caller::Subject(token) => self.throttled(Limit::ByCaller, limit, realm, ("subject", &token.subject)),
         }
     }
 

@@ -146,11 +146,11 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::WatchSessionsRequest>,
     ) -> Result<Response<Self::WatchSessionsStream>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let (place, messages) = self.authority.watch_sessions(&request.realm, &subject).await.map_err(status)?;
         let answers = messages.map(move |message| Ok(watched(message.map_err(status)?, place, &subject)));
-        Ok(Response::new(self.streams.open(answers)?))
+        Ok(Response::new(self.streams.open(self.authority.lapse(permit), answers)?))
     }
 
     async fn list_devices(

@@ -154,13 +154,13 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::WatchJwksRequest>,
     ) -> Result<Response<Self::WatchJwksStream>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let sets = self.authority.watch_json_web_key_set(&request.realm).map_err(status)?;
         let answers = WatchStream::new(sets).map(|set| {
             let keys = set.keys.iter().map(wire::json_web_key).collect();
             Ok(v1::WatchJwksResponse { jwks_json: set.json.clone(), keys })
         });
-        Ok(Response::new(self.streams.open(answers)?))
+        Ok(Response::new(self.streams.open(self.authority.lapse(permit), answers)?))
     }
 
     type WatchRevocationsStream = Answers<v1::WatchRevocationsResponse>;
@@ -169,10 +169,11 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::WatchRevocationsRequest>,
     ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let after = wire::revision("after_revision", &request.after_revision).map_err(status)?;
         let feed = self.authority.watch_revocations(&request.realm, &after).map_err(status)?;
-        Ok(Response::new(self.streams.open(revocation_feed::messages(feed).map(Ok))?))
+        let answers = revocation_feed::messages(feed).map(Ok);
+        Ok(Response::new(self.streams.open(self.authority.lapse(permit), answers)?))
     }
 
     type FollowRevocationsStream = Answers<v1::FollowRevocationsResponse>;
@@ -183,7 +184,7 @@ impl TokenService for Tokens {
     ) -> Result<Response<Self::FollowRevocationsStream>, Status> {
         let (metadata, extensions, mut said) = request.into_parts();
         let first = said.message().await?.unwrap_or_default();
-        let (_, first) = self.gate.admit(Request::from_parts(metadata, extensions, first)).await?;
+        let (permit, first) = self.gate.admit(Request::from_parts(metadata, extensions, first)).await?;
         let Some(Step::Subscribe(subscribe)) = first.step else {
             return Err(status(Error::invalid("step", "must be `subscribe` in the first message")));
         };
@@ -191,7 +192,8 @@ impl TokenService for Tokens {
         let name = if subscribe.client_name.is_empty() { UNNAMED } else { &subscribe.client_name };
         let name = SubscriberName::parse(name).map_err(Error::from).map_err(status)?;
         let (subscription, feed) = self.authority.follow_revocations(&first.realm, &after, name).map_err(status)?;
-        Ok(Response::new(self.streams.open(revocation_feed::followed(subscription, feed, said).map(Ok))?))
+        let answers = revocation_feed::followed(subscription, feed, said).map(Ok);
+        Ok(Response::new(self.streams.open(self.authority.lapse(permit), answers)?))
     }
 }
 

@@ -5,14 +5,17 @@ use std::fs;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use token_authority::authority::caller::RegisteredClient;
+use token_authority::config::Config;
 use token_authority::domain::algorithm::Algorithm;
 use token_authority::domain::client::{Client, Role};
 use token_authority::domain::ids::{Audience, ClientId, RealmName};
 use token_authority::domain::policy::{Allowed, AtLimit, RealmPolicy};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
-use token_authority::verify::client::{RegisteredClient, SecretHash};
+use token_authority::verify::client::SecretHash;
 use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::server_process::ServerProcess;
 use crate::test_server::{TestServer, refusal};
@@ -76,7 +79,7 @@ async fn what_is_no_longer_defined_stays_until_the_next_start() {
     server.issue(request.clone()).await.expect("issues");
     server.login("ann", "phone").await;
     for _ in 0..2 {
-        let changed = server.reload(|config| config.realms = token_authority::config::Config::default().realms).await;
+        let changed = server.reload(|config| config.realms = Config::default().realms).await;
         assert_eq!(changed.expect("reloads"), []);
         server.issue(request.clone()).await.expect("still served");
         let other = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
@@ -85,38 +88,82 @@ async fn what_is_no_longer_defined_stays_until_the_next_start() {
     }
 }
 
-/// Without clients a call that shows nothing is the operator's.
-#[tokio::test(flavor = "multi_thread")]
-async fn no_reload_opens_a_realm_that_had_clients() {
-    let name = RealmName::parse("default").expect("a realm");
-    let client = RegisteredClient {
+const SECRET: &str = "tas_0123456789abcdef0123456789";
+
+/// Gateways of the default realm.
+fn register(config: &mut Config, clients: &[&str]) {
+    let gateway = |id: &&str| RegisteredClient {
         client: Client {
-            id: ClientId::parse("app").expect("a name"),
+            id: ClientId::parse(id).expect("a client"),
             grants: [].into(),
             audiences: Allowed::Any,
             scopes: Allowed::Any,
-            roles: [Role::Issuer].into(),
+            roles: [Role::Gateway].into(),
         },
-        secrets: vec![SecretHash::of("a secret that is long enough").expect("long enough")],
+        secrets: SecretHash::of(SECRET).into_iter().collect(),
         keys: Vec::new(),
         certificates: Vec::new(),
         service_accounts: Vec::new(),
     };
-    let server = TestServer::start_configured(|config| {
-        config.clients.insert(name.clone(), vec![client]);
-    })
-    .await;
+    config.clients.insert(RealmName::parse("default").expect("a realm"), clients.iter().map(gateway).collect());
+}
+
+/// What an operator or a client is told of revocations.
+async fn watch(server: &TestServer, client: Option<&str>) -> Streaming<v1::WatchRevocationsResponse> {
+    let mut request = Request::new(v1::WatchRevocationsRequest::default());
+    if let Some(client) = client {
+        let proof = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{client}:{SECRET}"));
+        request.metadata_mut().insert("authorization", format!("Basic {proof}").parse().expect("ASCII"));
+    }
+    let mut stream = server.tokens.clone().watch_revocations(request).await.expect("watches").into_inner();
+    stream.message().await.expect("goes on").expect("a snapshot");
+    stream
+}
+
+async fn end(mut stream: Streaming<v1::WatchRevocationsResponse>) -> Status {
+    let ended = async {
+        loop {
+            if let Err(status) = stream.message().await {
+                return status;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("ends")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_registration_that_let_it_in() {
+    let server = TestServer::start().await;
+    let unauthenticated = (Code::Unauthenticated, "CLIENT_NOT_AUTHENTICATED".to_owned());
+    let operators = watch(&server, None).await;
+    server.reload(|config| register(config, &["stays", "goes"])).await.expect("reloads");
+    assert_eq!(refusal(&end(operators).await), unauthenticated, "a realm with clients has no operator");
+
+    let (mut stays, goes) = (watch(&server, Some("stays")).await, watch(&server, Some("goes")).await);
+    server.reload(|config| register(config, &["stays"])).await.expect("reloads");
+    assert_eq!(refusal(&end(goes).await), unauthenticated);
+    // Longer than the one that ended was looked at.
+    for _ in 0..3 {
+        let message = tokio::time::timeout(PATIENCE, stays.message()).await.expect("in time");
+        message.expect("goes on").expect("goes on");
+    }
+}
+
+/// Without clients a call that shows nothing is the operator's.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_reload_opens_a_realm_that_had_clients() {
+    let server = TestServer::start_configured(|config| register(config, &["app"])).await;
     let refused = async || {
         let request = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
         server.issue(request).await.expect_err("who shows nothing is nobody").code()
     };
-    assert_eq!(refused().await, tonic::Code::Unauthenticated);
+    assert_eq!(refused().await, Code::Unauthenticated);
     let emptied = server.reload(|config| config.clients.values_mut().for_each(Vec::clear)).await;
     assert!(emptied.expect_err("refused").to_string().contains("no client any more"));
-    assert_eq!(refused().await, tonic::Code::Unauthenticated);
+    assert_eq!(refused().await, Code::Unauthenticated);
     // As where the file is gone.
     server.reload(|config| config.clients.clear()).await.expect("the realm stays as it was");
-    assert_eq!(refused().await, tonic::Code::Unauthenticated);
+    assert_eq!(refused().await, Code::Unauthenticated);
 }
 
 /// A realm with a new algorithm goes on signing by the old one, as at a start: verifiers don't know the key yet.
@@ -158,7 +205,7 @@ async fn a_hangup_reads_all_files_and_a_bad_one_changes_nothing() {
             })
             .await?
             .into_inner();
-        Ok::<_, tonic::Status>(answer.expire_time.expect("exp").seconds - answer.issue_time.expect("iat").seconds)
+        Ok::<_, Status>(answer.expire_time.expect("exp").seconds - answer.issue_time.expect("iat").seconds)
     };
     assert_eq!(lifetime("a").await.expect("issues"), 900);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use token_authority::proto::v1;
 use token_authority::proto::v1::SessionChangeKind as Kind;
 use token_authority::proto::v1::watch_sessions_response::Event;
-use tonic::{Code, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::test_server::{TestServer, refusal};
 
@@ -18,7 +18,17 @@ pub(crate) struct Watch(Streaming<v1::WatchSessionsResponse>);
 impl Watch {
     /// With the sessions of the snapshot.
     pub(crate) async fn of(server: &TestServer, subject: &str) -> (Self, Vec<v1::Session>) {
-        let request = v1::WatchSessionsRequest { subject: subject.into(), ..Default::default() };
+        Self::open(server, Request::new(request(subject))).await
+    }
+
+    /// The same as the bearer of an access token.
+    async fn by_bearer(server: &TestServer, subject: &str, token: &str) -> (Self, Vec<v1::Session>) {
+        let mut request = Request::new(request(subject));
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("ASCII"));
+        Self::open(server, request).await
+    }
+
+    async fn open(server: &TestServer, request: Request<v1::WatchSessionsRequest>) -> (Self, Vec<v1::Session>) {
         let mut watch = Self(server.sessions.clone().watch_sessions(request).await.expect("watches").into_inner());
         match watch.event().await {
             Event::Snapshot(snapshot) => (watch, snapshot.sessions),
@@ -47,6 +57,22 @@ impl Watch {
         assert_eq!((told, id(&change)), (kind, session_id));
         change
     }
+
+    /// Why it ends.
+    async fn end(mut self) -> Status {
+        let ended = async {
+            loop {
+                if let Err(status) = self.0.message().await {
+                    return status;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("ends")
+    }
+}
+
+fn request(subject: &str) -> v1::WatchSessionsRequest {
+    v1::WatchSessionsRequest { subject: subject.into(), ..Default::default() }
 }
 
 fn id(change: &v1::SessionChange) -> &str {
@@ -145,17 +171,36 @@ async fn a_watcher_who_reads_late_ends_up_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_ends_with_the_server() {
     let server = TestServer::start().await;
-    let (mut watch, sessions) = Watch::of(&server, "nobody").await;
+    let (watch, sessions) = Watch::of(&server, "nobody").await;
     assert_eq!(sessions, []);
     let stopping = tokio::spawn(server.stop());
-    let ended = async {
-        loop {
-            if let Err(status) = watch.0.message().await {
-                return status;
-            }
-        }
-    };
-    let status = tokio::time::timeout(PATIENCE, ended).await.expect("ends");
-    assert_eq!(refusal(&status), (Code::Unavailable, "STOPPING".into()));
+    assert_eq!(refusal(&watch.end().await), (Code::Unavailable, "STOPPING".into()));
     stopping.await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearers_watch_ends_with_its_token() {
+    let server = TestServer::start().await;
+    let stolen = server.login("ann", "phone").await;
+    let (mut watch, _) = Watch::by_bearer(&server, "ann", &stolen.access_token).await;
+    server.pass(Duration::from_secs(899));
+    let laptop = server.login("ann", "laptop").await;
+    watch.expect(Kind::Opened, &laptop.session_id).await;
+    server.pass(Duration::from_secs(1));
+    assert_eq!(refusal(&watch.end().await), (Code::Unauthenticated, "CLIENT_NOT_AUTHENTICATED".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bearers_watch_ends_with_its_session() {
+    let server = TestServer::start().await;
+    let stolen = server.login("ann", "phone").await;
+    let laptop = server.login("ann", "laptop").await;
+    let (watch, _) = Watch::by_bearer(&server, "ann", &stolen.access_token).await;
+    let (mut others, _) = Watch::by_bearer(&server, "ann", &laptop.access_token).await;
+    let revoke = v1::RevokeSessionRequest { session_id: stolen.session_id.clone(), ..Default::default() };
+    server.sessions.clone().revoke_session(revoke).await.expect("revokes");
+    assert_eq!(refusal(&watch.end().await), (Code::Unauthenticated, "CLIENT_NOT_AUTHENTICATED".into()));
+    others.expect(Kind::Ended, &stolen.session_id).await;
+    let tv = server.login("ann", "tv").await;
+    others.expect(Kind::Opened, &tv.session_id).await;
 }
