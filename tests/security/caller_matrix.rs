@@ -35,6 +35,9 @@ struct Caller {
     subject: &'static str,
 }
 
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
 const ROLES: [&str; 7] = ["issuer", "introspector", "session-admin", "self-service", "key-admin", "auditor", "gateway"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -258,9 +261,14 @@ async fn callers(scene: &Scene, turn: usize) -> Vec<Caller> {
         "a refresh token",
         &plain,
         Some(format!("Bearer {}", scene.login("carol").await.refresh_token)),
-        refused,
+        refused.clone(),
         "carol",
     );
+    let subject_token = scene.login("carol").await.access_token;
+    let exchange = format!("grant_type={EXCHANGE}&subject_token={subject_token}&subject_token_type={ACCESS_TOKEN}");
+    add("a service with a subject's token", &plain, Some(granted(scene, &exchange).await), refused.clone(), "carol");
+    let own = granted(scene, "grant_type=client_credentials").await;
+    add("a service with a token of its own", &plain, Some(own), refused, "service");
     for role in ROLES {
         let own = role == "self-service";
         let holds = if own { vec!["own"] } else { vec![role] };
@@ -306,19 +314,31 @@ fn reason(status: &Status) -> (Code, String) {
 
 /// A form to an endpoint. Those that take none answer 405, which is an answer.
 async fn ask(url: &str, authorization: Option<&str>) -> Outcome {
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let mut request = http::Request::post(url).header("content-type", "application/x-www-form-urlencoded");
-    if let Some(value) = authorization {
-        request = request.header("authorization", value);
-    }
-    let form = "token=x&grant_type=client_credentials";
-    let answer = client.request(request.body(Full::new(Bytes::from(form))).unwrap()).await.unwrap();
-    let status = answer.status();
-    let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let (status, text) = post(url, authorization, "token=x&grant_type=client_credentials").await;
     match status {
         StatusCode::UNAUTHORIZED if text.contains("invalid_client") => Outcome::Unauthenticated,
         // A grant that the client does not have is refused by the same word, beyond the gate.
         StatusCode::BAD_REQUEST if text.contains("unauthorized_client") && !url.ends_with("/token") => Outcome::Denied,
         _ => Outcome::Admitted,
     }
+}
+
+/// What the bearer of a token shows that the client `service` is granted.
+async fn granted(scene: &Scene, form: &str) -> String {
+    let url = format!("http://{}/oauth2/token", scene.server.http_address());
+    let (status, text) = post(&url, Some(&basic("service")), form).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    format!("Bearer {}", answer["access_token"].as_str().unwrap())
+}
+
+async fn post(url: &str, authorization: Option<&str>, form: &str) -> (StatusCode, String) {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let mut request = http::Request::post(url).header("content-type", "application/x-www-form-urlencoded");
+    if let Some(value) = authorization {
+        request = request.header("authorization", value);
+    }
+    let answer = client.request(request.body(Full::new(Bytes::from(form.to_owned()))).unwrap()).await.unwrap();
+    let status = answer.status();
+    (status, String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
 }

@@ -18,7 +18,7 @@ use token_authority::authority::ports::Clock;
 use token_authority::config::{Config, KeySetSource, KubernetesConfig, TlsConfig, TlsMode};
 use token_authority::domain::algorithm::Algorithm;
 use token_authority::domain::caller_name::{CertificateName, ServiceAccount};
-use token_authority::domain::client::{Client, Role};
+use token_authority::domain::client::{Client, GrantType, Role};
 use token_authority::domain::ids::{Audience, ClientId, RealmName};
 use token_authority::domain::policy::{Allowed, RealmPolicy};
 use token_authority::domain::time::Timestamp;
@@ -203,6 +203,9 @@ fn register(config: &mut Config) {
     narrow.client.audiences = Allowed::Only([Audience::parse("orders").unwrap()].into());
     narrow.client.scopes = Allowed::Only([].into());
     clients.push(narrow);
+    let mut service = by_secret("service", &[]);
+    service.client.grants = [GrantType::TokenExchange, GrantType::ClientCredentials].into();
+    clients.push(service);
     config.clients.insert(realm, clients);
     config.clients.insert(other, vec![by_secret("of-other", &Role::ALL)]);
 }
