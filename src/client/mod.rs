@@ -17,6 +17,8 @@ mod https;
 mod identity;
 mod introspection;
 mod jwks_http;
+#[cfg(all(feature = "keyring", target_os = "linux"))]
+mod keyring_storage;
 mod keys;
 mod proof;
 mod protect;
@@ -39,6 +41,8 @@ pub use channel::{ChannelOptions, InvalidAddress};
 pub use https::NoAuthority;
 pub use identity::Identity;
 pub use jwks_http::HttpJwks;
+#[cfg(all(feature = "keyring", target_os = "linux"))]
+pub use keyring_storage::KeyringStorage;
 pub use keys::{FetchKeys, NotFetched};
 pub use proof::{InvalidProof, Proof};
 pub use protect::{Protect, Protected};

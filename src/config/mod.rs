@@ -34,6 +34,8 @@ mod traces;
 mod value;
 
 #[cfg(test)]
+mod policy_document_tests;
+#[cfg(test)]
 mod tests;
 
 pub use connections::ConnectionLimits;
