@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::either::Either;
 use tracing::{debug, warn};
@@ -27,6 +27,9 @@ pub use tls::{Certificates, Tls, TlsError};
 /// How long nothing is accepted once the machine has no file handles or memory for it: asking again
 /// at once would only burn the processor that those who are connected need.
 const RECOVERY: Duration = Duration::from_millis(500);
+/// How many connections the kernel completes before they are accepted, if the system allows as many
+/// (`somaxconn`). Beyond, a peer may believe itself connected and wait for ever.
+const BACKLOG: u32 = 4_096;
 /// How many handshakes are under way at a time; who comes then waits in the kernel's queue, since
 /// handshakes take milliseconds unless somebody means harm.
 const MOST_HANDSHAKES: usize = 1_024;
@@ -79,7 +82,7 @@ impl Listener {
             return Err(ListenError::Exposed { field, address });
         }
         let taken = |source| ListenError::Taken { field, address, source };
-        let socket = TcpListener::bind(address).await.map_err(taken)?;
+        let socket = listen(address).map_err(taken)?;
         let address = socket.local_addr().map_err(taken)?;
         Ok(Self { socket, address, tls })
     }
@@ -98,6 +101,14 @@ impl Listener {
             .buffer_unordered(limits.most.min(MOST_HANDSHAKES))
             .filter_map(std::future::ready)
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of before to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A connection that nothing was read from yet.
