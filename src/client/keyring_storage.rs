@@ -54,19 +54,11 @@ impl TokenStorage for KeyringStorage {
 
 #[cfg(test)]
 mod tests {
+    use super::super::token_storage::tests::keeps_the_last;
     use super::*;
 
     #[test]
     fn the_keyring_keeps_the_last_token() {
-        let storage = KeyringStorage::new(format!("token-authority-test/{}", std::process::id()));
-        let load = || storage.load().expect("loads").map(|token| token.to_string());
-        assert_eq!(load(), None);
-        for token in ["tar_one", "tar_two"] {
-            storage.save(token).expect("saves");
-            assert_eq!(load().as_deref(), Some(token));
-        }
-        storage.clear().expect("clears");
-        storage.clear().expect("clears again");
-        assert_eq!(load(), None);
+        keeps_the_last(&KeyringStorage::new(format!("token-authority-test/{}", std::process::id())));
     }
 }

@@ -92,10 +92,10 @@ impl TokenStorage for FileStorage {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn keeps_the_last(storage: &dyn TokenStorage) {
+    pub(in crate::client) fn keeps_the_last(storage: &dyn TokenStorage) {
         let load = || storage.load().expect("loads").map(|token| token.to_string());
         assert_eq!(load(), None);
         for token in ["tar_one", "tar_two"] {

@@ -19,6 +19,9 @@ use crate::wire::{self, Answer};
 /// Long enough for a secret, and with every character that forms treat in their own way.
 const SECRET: &str = "tas_: +%&=0123456789abcdef";
 
+pub(crate) const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(crate) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
 pub(crate) struct Realm {
     pub(crate) server: TestServer,
 }
@@ -56,6 +59,13 @@ impl Realm {
     pub(crate) async fn is_active(&self, token: &str) -> bool {
         let answer = self.post("gateway", "introspect", &[("token", token)]).await;
         answer.json()["active"].as_bool().expect("an answer")
+    }
+
+    /// What the gateway gets in exchange for another client's access token.
+    pub(crate) async fn exchange(&self, token: &str) -> String {
+        let form = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+        let tokens = self.post("gateway", "token", &form).await.json();
+        tokens["access_token"].as_str().expect("exchanged").to_owned()
     }
 
     pub(crate) fn issuer(&self) -> String {

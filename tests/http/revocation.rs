@@ -36,3 +36,15 @@ async fn a_client_ends_its_own_tokens_unless_it_has_the_role() {
     assert_eq!(realm.post("ender", "revoke", &[("token", &tokens.refresh_token)]).await.status, 200);
     assert!(!realm.is_active(&tokens.access_token).await);
 }
+
+/// What it was exchanged for is another client's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchanged_token_ends_alone() {
+    let realm = Realm::start().await;
+    let login = realm.login("ann").await;
+    let token = &realm.exchange(&login.access_token).await;
+    assert!(realm.is_active(token).await);
+    assert_eq!(realm.post("gateway", "revoke", &[("token", token)]).await.status, 200);
+    assert!(!realm.is_active(token).await);
+    assert!(realm.is_active(&login.access_token).await, "the session is the app's");
+}

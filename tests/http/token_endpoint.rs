@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use token_authority::proto::v1;
 
-use crate::realm::Realm;
-
-const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
-const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+use crate::realm::{ACCESS_TOKEN, EXCHANGE, Realm};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_goes_on_with_the_session_for_its_client_only() {
@@ -115,14 +112,9 @@ async fn an_exchanged_token_may_less_says_who_acts_and_falls_with_its_session() 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exchanged_token_falls_with_the_client_of_its_session_over_every_hop() {
     let realm = Realm::start().await;
-    let exchange = async |token: &str| {
-        let form = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
-        let tokens = realm.post("gateway", "token", &form).await.json();
-        tokens["access_token"].as_str().unwrap().to_owned()
-    };
-    let first = exchange(&realm.login("ann").await.access_token).await;
-    let second = exchange(&first).await;
-    let others = exchange(&realm.login_for("ann", "web", &["orders"]).await.access_token).await;
+    let first = realm.exchange(&realm.login("ann").await.access_token).await;
+    let second = realm.exchange(&first).await;
+    let others = realm.exchange(&realm.login_for("ann", "web", &["orders"]).await.access_token).await;
     for token in [&first, &second, &others] {
         assert!(realm.is_active(token).await);
     }
