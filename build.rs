@@ -1,6 +1,8 @@
-//! Compiles the `.proto` files into messages, stubs, descriptor set, request checks and redacted
-//! `Debug`, without `protoc` on the machine. Knows no rule of the API: rules stand in the files.
+//! Compiles the `.proto` files into messages, stubs, descriptor set, request checks and addresses, and
+//! redacted `Debug`, without `protoc` on the machine. Knows no rule of the API: rules stand in the files.
 
+#[path = "build/addressing.rs"]
+mod addressing;
 #[path = "build/redaction.rs"]
 mod redaction;
 #[path = "build/rules.rs"]
@@ -33,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     fs::write(out_dir.join("descriptor.bin"), descriptor_set(&mut compiler))?;
     fs::write(out_dir.join("validate.rs"), validation::generate(&pool, PACKAGE)?)?;
+    fs::write(out_dir.join("addressing.rs"), addressing::generate(&pool, PACKAGE)?)?;
     fs::write(out_dir.join("redaction.rs"), redaction::generate(&pool, PACKAGE)?)?;
     compile(&mut compiler, &pool, &out_dir)
 }

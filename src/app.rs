@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::authority::clients::Clients;
-use crate::authority::ports::{Clock, Entropy, Store};
+use crate::authority::ports::{Clock, Entropy, Peers, Store};
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, Exposure, StoreUrl};
 use crate::health::{Health, Watched};
@@ -32,7 +32,9 @@ use crate::telemetry::call_meter::CallMeter;
 use crate::verify::Verifier;
 use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::service_account::Cluster;
 
+mod cluster;
 mod edges;
 mod import;
 mod lanes;
@@ -155,10 +157,12 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
+        let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
-        let authority =
-            Arc::new(assemble(realms, &config, store.clone(), tasks.clone(), index.clone(), clock, entropy)?);
+        let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy, cluster };
+        let authority = Arc::new(assemble(realms, &config, on, index.clone())?);
         tasks.spawn_until_stopped(authority.clone().follow_log());
+        tasks.spawn_until_stopped(authority.clone().keep_company());
 
         // Nobody knows what was revoked before.
         index.complete().await;
@@ -173,7 +177,7 @@ impl Server {
         let calls = CallMeter::new(&mut registry);
         let vitals = Vitals { authority: authority.clone(), index, readiness: health.readiness() };
         registry.register_collector(Box::new(vitals));
-        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone());
+        let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone())?;
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
         let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, tasks.clone(), stopped)?;
         let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
@@ -267,22 +271,30 @@ async fn open_realms(
     Ok(realms)
 }
 
+/// What an authority stands on.
+struct Ground {
+    store: Arc<dyn Store>,
+    peers: Arc<dyn Peers>,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    cluster: Option<Arc<Cluster>>,
+}
+
 /// The authority over its realms.
 fn assemble(
     realms: Vec<Arc<Realm>>,
     config: &Config,
-    store: Arc<dyn Store>,
-    tasks: Tasks,
+    on: Ground,
     index: Arc<RevocationIndex>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
 ) -> Result<Authority, StartError> {
+    let Ground { store, peers, tasks, clock, entropy, cluster } = on;
     let other = |error: &dyn std::fmt::Display| StartError::Other(error.to_string());
     let signer = Arc::new(Signer::new().map_err(|error| other(&error))?);
     let (keys, issuers) = (Arc::new(KeySet::default()), Arc::new(Issuers::default()));
     let verifier = Arc::new(Verifier::new(keys, issuers, index.clone(), CACHE_BYTES));
     let max_staleness = config.max_staleness;
-    let parts = Parts { realms, store, tasks, signer, verifier, index, max_staleness, clock, entropy };
+    let parts = Parts { realms, store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster };
     Authority::new(parts).map_err(|error| other(&error))
 }
 

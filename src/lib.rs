@@ -15,7 +15,7 @@
 //! signing/     parsed keys, JWT encoding, refresh tokens, peppers              -> domain, verify
 //! authority/   use cases, one file each, and the ports that they need          -> domain, verify, signing
 //! store/       embedded, redis; sealing and observed, which decorate any; copy -> domain, ports
-//! listener     accepts connections for both edges: limits, TLS, who calls      -> config
+//! listener     accepts connections for both edges: limits, TLS, who calls      -> config, domain
 //! grpc/ http/  decode, call a use case, encode; no rules                       -> authority
 //! client/      the SDK of services: verifier and layers, token source, channel -> domain, verify, proto
 //! clock tasks  the time; background work; server and client are given both    -> domain
@@ -49,7 +49,9 @@
 //! what was verified, then what changes: expiry and the revocation index. No store is touched,
 //! unless the caller wants the record's word or asks about a refresh token. The index follows the
 //! store's log, and takes in this process's own revocations before they are answered. What the log
-//! loses in a failover, those who follow it put back, on the records too. Where a realm has an idle
+//! loses in a failover, those who follow it put back, on the records too. Services that check tokens by
+//! themselves follow the feed and acknowledge what they enforce; the instances of a store tell each other
+//! how many have, which counts and decides nothing. Where a realm has an idle
 //! timeout, the use is noted in memory and slides the session's idle expiry behind the answer.
 //!
 //! **Rotate.** What is decided of a realm's keys, dates above all, is a [`domain::key_ring`] in the
@@ -57,6 +59,14 @@
 //! server asks [`domain::rotate_keys`] once a second what is due, makes the keys that the answer names
 //! and commits; whoever loses that race follows. Dates lie a publish-ahead in the future, so servers
 //! and verifiers know a key before it signs. The key set is published from memory.
+//!
+//! # Who may call
+//!
+//! A caller is a registered client of a realm, and proves it by a secret, an assertion, a certificate or a
+//! service account; a bearer of an access token is its subject, and nobody else. What each may do stands
+//! in one table, [`authority::authorization`], with a row for each method and each endpoint; without a row
+//! for all of them no server starts. The gRPC edge hands out a message only through its gate, which asks
+//! that table; the HTTP edge lends nobody an identity, so a request is what it itself carries.
 //!
 //! # Invariants
 //!
@@ -70,6 +80,8 @@
 //! - Of an algorithm exactly one key is active; it was published before, and is until its last token
 //!   has expired.
 //! - Nothing at rest can be turned into a token: records are sealed, refresh tokens not stored.
+//! - Which registered claims a token has is its realm's word, never its own; what a realm leaves out is the
+//!   same for all of its tokens.
 //! - What a token is exchanged for is never more than it, and falls with its session and
 //!   with the session's client.
 //! - A client's assertion is used once, and a token bound to a key never passes a gateway as a bearer.
@@ -100,6 +112,9 @@ pub mod clock;
 #[cfg(feature = "server")]
 pub mod config;
 pub mod domain;
+#[cfg(all(feature = "server", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "server")]
 pub mod grpc;
 #[cfg(feature = "server")]

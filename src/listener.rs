@@ -24,7 +24,7 @@ mod identity;
 mod lane;
 mod tls;
 
-pub use connection::{Connection, Peer, Untaken};
+pub use connection::{Connection, Peer, Scarce, Untaken};
 pub use identity::Identity;
 pub use tls::{Certificates, Tls, TlsError};
 
@@ -38,11 +38,10 @@ const MOST_HANDSHAKES: usize = 1_024;
 /// Why a listener can't listen: what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Beyond loopback anybody could issue tokens.
+    /// Beyond loopback anybody could read tokens.
     #[error(
-        "{field} = {address} is not a loopback address, and only a required client certificate authenticates a \
-         caller: listen on 127.0.0.1, demand certificates ([tls] {field} = \"mutual\"), or pass --insecure if the \
-         network in front keeps strangers out"
+        "{field} = {address} is not a loopback address, and in plaintext anybody on the way could read tokens: listen \
+         on 127.0.0.1, speak TLS ([tls] certificate), or pass --insecure if the network in front keeps strangers out"
     )]
     Exposed {
         /// The field or flag.
@@ -80,8 +79,7 @@ impl Listener {
         exposure: Exposure,
         tls: Option<Tls>,
     ) -> Result<Self, ListenError> {
-        let authenticates = tls.as_ref().is_some_and(Tls::authenticates);
-        if exposure == Exposure::LoopbackOnly && !authenticates && !address.ip().is_loopback() {
+        if exposure == Exposure::LoopbackOnly && tls.is_none() && !address.ip().is_loopback() {
             return Err(ListenError::Exposed { field, address });
         }
         let taken = |source| ListenError::Taken { field, address, source };

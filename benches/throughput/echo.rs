@@ -1,11 +1,13 @@
-//! The limit of the transport: tonic without an authority behind it. Takes a message, gives one of the
-//! size that it is asked for, and checks nothing.
+//! The limit of the transport: tonic, and axum, without an authority behind them. Take a message, give one
+//! of the size that they are asked for, and check nothing.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::Ipv4Addr;
 use std::task::{Context, Poll};
 
+use axum::extract::Path;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Bytes};
@@ -15,7 +17,7 @@ use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
 /// Where it answers.
-pub(crate) const PATH: &str = "/bench.Echo/Echo";
+pub(crate) const METHOD: &str = "/bench.Echo/Echo";
 
 /// What goes both ways.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -31,11 +33,19 @@ pub(crate) struct Blob {
 #[allow(clippy::print_stderr, reason = "the parent process reads the port from it")]
 pub(crate) async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let address = listener.local_addr()?;
-    eprintln!("listening grpc={address} http={address}");
+    let http_listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    eprintln!("listening grpc={} http={}", listener.local_addr()?, http_listener.local_addr()?);
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let mut server = tonic::transport::Server::builder().max_concurrent_streams(256);
-    Ok(server.add_service(Echo).serve_with_incoming(incoming).await?)
+    let grpc = server.add_service(Echo).serve_with_incoming(incoming);
+    let http = axum::serve(http_listener, axum::Router::new().route("/{bytes}", get(text).post(text)));
+    let (grpc, http) = tokio::join!(grpc, http);
+    grpc?;
+    Ok(http?)
+}
+
+async fn text(Path(bytes): Path<usize>, _: Bytes) -> Bytes {
+    vec![b'x'; bytes].into()
 }
 
 #[derive(Clone)]

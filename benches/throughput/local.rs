@@ -1,25 +1,17 @@
-//! The client's SDK beside what it can't do without: hashing a token that it knows, and checking the
-//! signature of one that it doesn't. Without a network, in this process.
+//! The client's SDK, without a network, in this process: checking a token that it knows, and one that it
+//! doesn't.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use token_authority::client::{Verifier, WhenStale};
 use tonic::transport::Channel;
 
 use crate::Failure;
+use crate::callers::AUDIENCE;
 use crate::limits::on_all_cores;
 use crate::load::Measured;
 use crate::process::ISSUER;
-
-/// What issued tokens are for.
-const AUDIENCE: &str = "https://api.example.com";
-
-/// Hashes a token, as whoever looks it up has to.
-pub(crate) fn hash(token: &str, time: Duration) -> Measured {
-    on_all_cores(time, || digest::digest(&digest::SHA256, token.as_bytes()).as_ref().len() == 32)
-}
 
 /// A verifier that has the realm's keys and knows this token.
 pub(crate) async fn verifier(authority: Channel, realm: &str, token: &str) -> Result<Verifier, Failure> {

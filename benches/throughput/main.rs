@@ -1,30 +1,59 @@
 //! Throughput over real connections, each beside its limit in the same run: what one call costs is worth
-//! knowing only next to what it must cost on the same cores at the same hour. Judges nothing.
-#![allow(clippy::print_stdout, reason = "it prints a table")]
+//! knowing only next to what it must cost on the same cores at the same hour.
+#![allow(clippy::print_stdout, reason = "it prints tables")]
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
-use tempfile::TempDir;
-use token_authority::domain::algorithm::Algorithm;
-use token_authority::signing::key::SigningKey;
-use tonic::transport::Channel;
 
-use callers::{Distinct, Issue, Refresh, Repeat};
-use load::{CALLERS, CONNECTIONS, Measured};
-use process::Process;
-use table::{Limit, Row};
+use cores::CORES;
+use parts::Parts;
+use service::Service;
+use stores::{Backing, Stores};
+use table::{Bound, Figure, Section, Table};
 
+// Servers, and the load on them.
 mod callers;
+mod cores;
+mod forms;
+mod load;
+mod process;
+mod stores;
+mod wire;
+
+// What bounds a call.
 mod echo;
 mod limits;
-mod load;
+mod parts;
+mod store_limits;
+
+// What is measured: one chapter of the run each, and their tables of rows and costs.
 mod local;
-mod process;
-mod redis;
+mod needs;
+mod peers;
+mod rows;
+mod scale;
+mod service;
+mod sessions;
+
+// What is shown.
+mod chart;
+mod machine;
+mod performance_document;
+mod scale_document;
 mod table;
+
+// Shared with tests, which look further into them and break them.
+#[path = "../../tests/grpc/collector.rs"]
+#[allow(dead_code, clippy::disallowed_methods, reason = "not all of it is used here")]
+mod collector;
+#[path = "../../tests/store/redis_fleet.rs"]
+#[allow(dead_code, reason = "not all of it is used here")]
+mod redis_fleet;
+#[path = "../../tests/store/redis_server.rs"]
+mod redis_server;
 
 /// As the binary has it.
 #[global_allocator]
@@ -33,27 +62,33 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Why nothing was measured.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ISSUE: &str = "/token_authority.v1.TokenService/IssueToken";
-const REFRESH: &str = "/token_authority.v1.TokenService/RefreshToken";
-const INTROSPECT: &str = "/token_authority.v1.TokenService/IntrospectToken";
-/// A call and its answer, in bytes of message: introspecting a token of RS256, and refreshing one.
-const INTROSPECTION: (usize, usize) = (930, 440);
-const REFRESHING: (usize, usize) = (190, 1_200);
-/// What is measured for each algorithm on the embedded store.
-const ROWS: [&str; 4] = ["issue", "refresh", "introspect known", "introspect first-time"];
+/// In which sessions are opened by the thousand: its signature takes less time than storing.
+pub(crate) const REALM: &str = "eddsa";
+/// How many sessions throughput is measured at.
+const SIZES: [u64; 3] = [1_000, 100_000, 1_000_000];
+const QUICK_SIZES: [u64; 2] = [1_000, 5_000];
 
 /// Measures the service beside its limits
 #[derive(Debug, Parser)]
-struct Arguments {
+pub(crate) struct Arguments {
     /// How long each measurement takes
-    #[arg(long, default_value_t = 1.2)]
+    #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    /// How often each is taken, in turn with the others; the table shows medians
+    /// How often each is taken, in turn with the others; the tables show medians
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Only rows whose name contains this, and their limits
+    /// Only rows whose name contains this, and their limits; or `peers`, `sessions`, `scale`
     #[arg(long, default_value = "")]
     only: String,
+    /// Whether everything runs, in a minute: short measurements, one round, few sessions
+    #[arg(long)]
+    quick: bool,
+    /// How many sessions `--only scale` opens
+    #[arg(long, default_value_t = 5_000_000)]
+    sessions: u64,
+    /// Write docs/performance.md and its chart, or with `--only scale` docs/scale.md
+    #[arg(long)]
+    write: bool,
     /// Given by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
@@ -62,194 +97,98 @@ struct Arguments {
     echo_server: Option<String>,
 }
 
+impl Arguments {
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_secs_f64(if self.quick { 0.2 } else { self.seconds })
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        if self.quick { 1 } else { self.rounds }
+    }
+
+    fn sizes(&self) -> &'static [u64] {
+        if self.quick { &QUICK_SIZES } else { &SIZES }
+    }
+
+    /// Whether a chapter is part of the run; the last one only by its name.
+    fn wants(&self, chapter: &str) -> bool {
+        self.only == chapter || self.only.is_empty() && chapter != "scale"
+    }
+
+    /// What repeats the run.
+    pub(crate) fn command(&self) -> String {
+        let given: Vec<_> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+        if given == ["--write"] { "make bench".to_owned() } else { format!("make bench ARGS=\"{}\"", given.join(" ")) }
+    }
+}
+
 fn main() -> Result<(), Failure> {
     let arguments = Arguments::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores()).enable_all().build()?;
     if arguments.echo_server.is_some() {
+        // Started on the server's cores, and on as many threads.
+        let threads = std::thread::available_parallelism()?.get();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         return runtime.block_on(echo::serve()).map_err(|error| error.to_string().into());
     }
-    runtime.block_on(bench(&arguments))
+    let machine = machine::description();
+    machine.iter().for_each(|fact| println!("- {fact}"));
+    CORES.run_as_load(bench(&arguments, &machine))?
 }
 
-/// How many threads each of client, server and limits uses.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// A realm, and the limits that follow from its algorithm.
-struct Subject {
-    algorithm: Algorithm,
-    realm: &'static str,
-    key: SigningKey,
-    /// Access tokens so far, to be seen for the first time by another server.
-    tokens: Vec<String>,
-    /// One refresh token a caller.
-    chains: Vec<String>,
-}
-
-impl Subject {
-    fn wants(&self, row: &str, only: &str) -> bool {
-        format!("{row} {}", self.algorithm.name()).contains(only)
+async fn bench(arguments: &Arguments, machine: &[String]) -> Result<(), Failure> {
+    let stores = Stores::new()?;
+    if arguments.wants("scale") {
+        let scale = scale::run(&stores, arguments.sessions, arguments.rounds(), arguments.time()).await?;
+        let text = scale_document::write(&scale, machine, arguments);
+        println!("\n{text}");
+        return if arguments.write { Ok(fs::write(document("scale.md"), text)?) } else { Ok(()) };
     }
-}
-
-async fn bench(arguments: &Arguments) -> Result<(), Failure> {
-    let time = Duration::from_secs_f64(arguments.seconds);
-    let directory = TempDir::new()?;
-    fs::create_dir(directory.path().join("realms"))?;
-    fs::write(directory.path().join("realms/eddsa.toml"), "[realm]\nname = \"eddsa\"\nalgorithm = \"EdDSA\"\n")?;
-    let mut subjects = Vec::new();
-    for (algorithm, realm) in [(Algorithm::Rs256, "default"), (Algorithm::EdDsa, "eddsa")] {
-        let key = limits::key(algorithm)?;
-        subjects.push(Subject { algorithm, realm, key, tokens: Vec::new(), chains: Vec::new() });
-    }
-    println!(
-        "{} cores for everything: server, load generator and limits each run {} threads, unpinned and sharing them.\n\
-         {CALLERS} callers on {CONNECTIONS} connections over loopback; {} rounds, {} s a measurement, in turn.\n",
-        cores(),
-        cores(),
-        arguments.rounds,
-        arguments.seconds,
-    );
-    let on_redis = redis::REFRESHES.to_lowercase().contains(&arguments.only.to_lowercase());
-    let mut table = table::Table::default();
-    for round in 0..arguments.rounds {
-        table.add(embedded_round(&mut subjects, round, directory.path(), time, &arguments.only).await?);
-        if on_redis {
-            let redis = redis::Redis::start(directory.path(), "everysec").await?;
-            table.add(redis::refreshes(&redis, directory.path(), time).await?);
-        }
-    }
-    table.print();
-    if on_redis {
-        redis::footprint(directory.path()).await?.iter().for_each(|line| println!("{line}"));
+    let mut table = Table::default();
+    measure(&mut table, &stores, arguments).await?;
+    let text = performance_document::write(&table, machine, arguments);
+    println!("\n{text}");
+    if arguments.write {
+        fs::write(document("performance.md"), text)?;
+        fs::write(document("performance.svg"), chart::draw(&table))?;
     }
     Ok(())
 }
 
-/// Measures everything on the embedded store once, unless nothing of it is wanted.
-async fn embedded_round(
-    subjects: &mut [Subject],
-    round: usize,
-    directory: &Path,
-    time: Duration,
-    only: &str,
-) -> Result<Vec<Row>, Failure> {
-    let mut rows = Vec::new();
-    let wanted = |subject: &&mut Subject| ROWS.iter().any(|row| subject.wants(row, only));
-    let mut wanted = subjects.iter_mut().filter(wanted).peekable();
-    if wanted.peek().is_some() {
-        let store = limits::commit(&directory.join(format!("raw-{round}")), time).await?;
-        rows.push(Row::limit("store commits, no network", store));
-        for subject in wanted {
-            rows.extend(one_round(subject, store, directory, time, only).await?);
+async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> Result<(), Failure> {
+    let (time, rounds) = (arguments.time(), arguments.rounds());
+    let mut service = Service::new(stores, &arguments.only.to_lowercase(), time);
+    for round in 0..rounds {
+        let mut parts = Parts::new(stores, round, time);
+        table.add(service.round(&mut parts).await?);
+        table.add(parts.rows());
+        if arguments.wants("peers") {
+            table.add(peers::round(stores, time).await?);
         }
     }
-    Ok(rows)
+    if arguments.wants("sessions") {
+        for backing in [Backing::Embedded, Backing::Redis] {
+            let (rounds, figures) = sessions::grow(stores, backing, arguments.sizes(), (rounds, time)).await?;
+            rounds.into_iter().for_each(|rows| table.add(rows));
+            table.add_figures(figures);
+        }
+    }
+    table.add_figures(asked_for(table));
+    Ok(())
 }
 
-/// Measures everything of one realm once.
-async fn one_round(
-    subject: &mut Subject,
-    store: Measured,
-    directory: &Path,
-    time: Duration,
-    only: &str,
-) -> Result<Vec<Row>, Failure> {
-    let (realm, name) = (subject.realm, subject.algorithm.name());
-    let measured: Vec<_> = ROWS.into_iter().filter(|row| subject.wants(row, only)).collect();
-    let wanted = |row: &str| measured.contains(&row);
-    let sign = limits::sign(&subject.key, time);
-    let verify = limits::verify(&subject.key, time / 3)?;
-    let echo = Process::echo(directory).await?;
-    let echoes = load::connect(echo.grpc).await?;
-    let echo_small = measure_echo(&echo, &echoes, INTROSPECTION, time).await?;
-    let echo_large = measure_echo(&echo, &echoes, REFRESHING, time).await?;
-    let mut rows = vec![
-        Row::limit(format!("signing {name}"), sign),
-        Row::limit(format!("verification {name}"), verify),
-        Row::limit("echo, sizes of introspection", echo_small),
-        Row::limit("echo, sizes of refresh", echo_large),
-    ];
-    drop((echoes, echo));
-
-    let server = Process::authority(directory).await?;
-    let channels = load::connect(server.grpc).await?;
-    let signed = match subject.algorithm {
-        Algorithm::Rs256 => Limit::of("signing on all cores", &[sign]),
-        _ => Limit::of("echo + signing + commit", &[echo_large, sign, store]),
+/// The floors of one of the systems to be replaced, as far as rows show them.
+fn asked_for(table: &Table) -> Vec<Figure> {
+    let rates = table.rates(Section::Service);
+    let rate = rates.iter().find(|(name, _)| name == "issue RS256").map(|(_, rate)| *rate);
+    let rate = rate.map(|rate| Figure::new("C11: issued a second", rate, "").bound(Bound::AtLeast(500.0)));
+    let slowest = |call: &str, most: f64| {
+        let p99 = table.slowest(Section::Service, call)?;
+        Some(Figure::new(format!("C11: slowest p99 of any {call} row"), p99, "ms").bound(Bound::AtMost(most)))
     };
-    let row = |row: &str, measured, limit| Row::measured(format!("{row} {name}"), measured, limit, server.id());
-
-    let issuers: Vec<_> = (0..CALLERS).map(|n| Issue::new(realm, fresh_name(n))).collect();
-    let issue_time = if wanted("issue") { time } else { time / 4 };
-    let (issued, issuers) = load::run(&server, &channels, ISSUE, issuers, issue_time).await?;
-    if wanted("issue") {
-        rows.push(row("issue", issued, signed.clone()));
-    }
-    subject.chains = issuers.iter().map(|issuer| issuer.refresh_token.clone()).collect();
-    subject.tokens.extend(issuers.into_iter().flat_map(|issuer| issuer.issued));
-
-    if wanted("refresh") {
-        let chains = subject.chains.iter().map(|token| Refresh::new(realm, token.clone())).collect();
-        let (refreshed, chains) = load::run(&server, &channels, REFRESH, chains, time).await?;
-        let floor = (subject.algorithm == Algorithm::Rs256).then_some(0.7);
-        rows.push(row("refresh", refreshed, signed.with_floor(floor)));
-        subject.tokens.extend(chains.into_iter().flat_map(|chain: Refresh| chain.issued));
-    }
-    let Some(token) = subject.tokens.first() else { return Err("nothing was issued".into()) };
-    if wanted("introspect known") {
-        let known = measure_known(&server, &channels, Repeat::introspect(realm, token), time).await?;
-        let limit = Limit::of("echo", &[echo_small]).with_floor(Some(0.6));
-        rows.push(row("introspect known", known, limit));
-    }
-    if wanted("local") {
-        let verifier = local::verifier(channels[0].clone(), realm, token).await?;
-        let limit = Limit::of("SHA-256 of the token", &[local::hash(token, time / 3)]);
-        rows.push(row("local known", local::known(&verifier, token, time / 3), limit));
-        let limit = Limit::of("verification", &[verify]);
-        rows.push(row("local first-time", local::first(&verifier, &subject.tokens[1..], time), limit));
-    }
-    drop((channels, server));
-
-    if wanted("introspect first-time") {
-        // Another start, and so another cache: every token is new to it but one.
-        let server = Process::authority(directory).await?;
-        let channels = load::connect(server.grpc).await?;
-        measure_known(&server, &channels, Repeat::introspect(realm, token), time / 5).await?;
-        let callers = vec![Distinct::new(realm, &subject.tokens[1..]); CALLERS];
-        let (first, _) = load::run(&server, &channels, INTROSPECT, callers, time).await?;
-        let limit = Limit::of("echo + verification", &[echo_small, verify]);
-        rows.push(Row::measured(format!("introspect first-time {name}"), first, limit, server.id()));
-    }
-    Ok(rows)
+    let slowest = [("refresh", 150.0), ("introspect", 50.0), ("revoke", 100.0)].map(|(call, most)| slowest(call, most));
+    rate.into_iter().chain(slowest.into_iter().flatten()).collect()
 }
 
-async fn measure_echo(
-    server: &Process,
-    channels: &[Channel],
-    (request, answer): (usize, usize),
-    time: Duration,
-) -> Result<Measured, Failure> {
-    let callers = || vec![Repeat::echo(request, answer); CALLERS];
-    load::run(server, channels, echo::PATH, callers(), time / 5).await?;
-    Ok(load::run(server, channels, echo::PATH, callers(), time).await?.0)
-}
-
-async fn measure_known(
-    server: &Process,
-    channels: &[Channel],
-    caller: Repeat,
-    time: Duration,
-) -> Result<Measured, Failure> {
-    load::run(server, channels, INTROSPECT, vec![caller.clone(); CALLERS], time / 5).await?;
-    Ok(load::run(server, channels, INTROSPECT, vec![caller; CALLERS], time).await?.0)
-}
-
-/// A subject that no round before had.
-fn fresh_name(caller: usize) -> String {
-    use token_authority::authority::ports::Entropy as _;
-    let mut random = [0; 4];
-    token_authority::system::SystemEntropy.fill(&mut random);
-    format!("subject-{:08x}-{caller}", u32::from_be_bytes(random))
+fn document(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
 }

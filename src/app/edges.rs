@@ -14,7 +14,8 @@ use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_reflection::server::Error as ReflectionError;
 
 use crate::authority::Authority;
-use crate::config::Config;
+use crate::authority::caller::Anonymous;
+use crate::config::{AnonymousCalls, Config};
 use crate::health::Readiness;
 use crate::listener::Listener;
 use crate::proto::v1::key_service_server::KeyServiceServer;
@@ -40,6 +41,14 @@ pub(super) fn grpc(
     tasks: Tasks,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
+    let descriptors = [
+        proto::FILE_DESCRIPTOR_SET,
+        tonic_health::pb::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    grpc::check_rows(&descriptors, &[grpc::EXT_AUTHZ]).map_err(|no_row| StartError::Other(no_row.to_string()))?;
+    let gate = grpc::Gate::new(authority, anonymous(config));
     let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
@@ -48,15 +57,15 @@ pub(super) fn grpc(
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)
         .add_service(
-            TokenServiceServer::new(grpc::Tokens::new(authority.clone(), grpc::OpenStreams::new(stopped.clone())))
+            TokenServiceServer::new(grpc::Tokens::new(gate.clone(), grpc::OpenStreams::new(stopped.clone())))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
-        .add_service(KeyServiceServer::new(grpc::Keys::new(authority.clone())))
+        .add_service(KeyServiceServer::new(grpc::Keys::new(gate.clone())))
         .add_service(
-            SessionServiceServer::new(grpc::Sessions::new(authority.clone()))
+            SessionServiceServer::new(grpc::Sessions::new(gate.clone()))
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
-        .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(authority)));
+        .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(gate)));
     let (accepting, lanes) = listener.lanes(config.connections, lanes::count());
     let serving = lanes.into_iter().map(|connections| {
         let connections = connections.map(Ok::<_, Infallible>);
@@ -111,11 +120,22 @@ pub(super) fn http(
     readiness: Readiness,
     registry: Registry,
     stopped: watch::Receiver<bool>,
-) -> impl Future<Output = Result<(), String>> + Send + 'static {
+) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
     let limits = config.connections;
     let router = http::router(authority, readiness, registry);
+    let router = router.map_err(|no_row| StartError::Other(no_row.to_string()))?;
     let serving = http::serve(listener.connections(limits), router, limits.peer_timeout, until(stopped));
-    serving.map(Ok)
+    Ok(serving.map(Ok))
+}
+
+/// As whom a call over gRPC acts that shows nothing: as somebody only where nobody but this machine's
+/// own processes can make it, or where the operator said that strangers are kept out.
+fn anonymous(config: &Config) -> Anonymous {
+    match (config.anonymous, config.lets_strangers_in() || config.grpc_is_local()) {
+        (Some(AnonymousCalls::Nobody), _) | (_, false) => Anonymous::Nobody,
+        (None, true) => Anonymous::OperatorWithoutClients,
+        (Some(AnonymousCalls::Operator), true) => Anonymous::Operator,
+    }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

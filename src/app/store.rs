@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::authority::ports::{Clock, Entropy, Store};
+use crate::authority::ports::{Clock, Entropy, Peers, Store};
 use crate::config::{StoreSafety, StoreUrl};
+use crate::store::alone::Alone;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::redis::{RedisStore, Safety, Topology};
 use crate::store::scan::Scan;
@@ -63,6 +64,14 @@ impl OpenStore {
         }
     }
 
+    /// Who else is on it.
+    pub(crate) fn peers(&self) -> Arc<dyn Peers> {
+        match self {
+            Self::Embedded(..) => Arc::new(Alone),
+            Self::Redis(store) => store.clone(),
+        }
+    }
+
     /// The same, to be read whole.
     pub(crate) fn scan(&self) -> Arc<dyn Scan> {
         match self {
@@ -88,7 +97,7 @@ impl OpenStore {
     }
 
     /// Whether no other server can be on the store.
-    pub(super) fn is_ours_alone(&self) -> bool {
+    pub(crate) fn is_ours_alone(&self) -> bool {
         matches!(self, Self::Embedded(..))
     }
 

@@ -97,6 +97,19 @@ fn log(realm: &RealmName, fact: &Fact) {
         Fact::AccessEnded { session, .. } => {
             info!(target: "audit", realm, event = "access_tokens_ended", session = hex(*session));
         }
+        Fact::DeviceRegistered(device) => {
+            info!(target: "audit", realm, event = "device_registered", device = device.as_str());
+        }
+        Fact::DeviceChanged(device) => {
+            warn!(target: "audit", realm, event = "device_changed", device = device.as_str());
+        }
+        Fact::DeviceTrusted(device, until) => {
+            let (device, until) = (device.as_str(), until.millis());
+            info!(target: "audit", realm, event = "device_trusted", device, until);
+        }
+        Fact::DeviceForgotten(device) => {
+            info!(target: "audit", realm, event = "device_forgotten", device = device.as_str());
+        }
         Fact::SubjectErased => info!(target: "audit", realm, event = "subject_erased"),
         Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),
         Fact::RevocationPutBack(_) => info!(target: "audit", realm, event = "revocation_put_back"),

@@ -1,7 +1,6 @@
-//! Who calls: a registered client proves itself by a secret or a signed assertion (RFC 6749, section
+//! A registered client proves itself by a secret or a signed assertion (RFC 6749, section
 //! 2.3; RFC 7523). Every edge that knows clients asks here.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tracing::debug;
@@ -9,48 +8,30 @@ use zeroize::Zeroizing;
 
 use crate::domain::fact::ENTRY_SLACK;
 use crate::domain::ids::ClientId;
-pub use crate::verify::client::RegisteredClient;
+use crate::verify::client::{RegisteredClient, SecretHash};
 use crate::verify::client_assertion::ClientAssertion;
 
+use super::client_proof::ClientProof;
 use super::ports::{Commit, Outcome, RecordKey, Version};
 use super::sending::send;
 use super::{Authority, Error, Realm};
 
-/// What a caller presents to prove that it is a client.
-pub enum ClientProof {
-    /// `client_secret_basic`, `client_secret_post`.
-    Secret {
-        /// Who it says to be.
-        id: String,
-        /// The secret.
-        secret: Zeroizing<String>,
-    },
-    /// `private_key_jwt`.
-    Assertion {
-        /// Who it says to be beside the assertion, if it does.
-        id: Option<String>,
-        /// The JWT.
-        assertion: String,
-    },
-}
-
-impl fmt::Debug for ClientProof {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientProof(..)")
-    }
-}
-
 impl Authority {
     /// The client that the proof is of. Whatever is wrong with it, the answer is the same.
-    pub async fn authenticate_client(&self, realm: &str, proof: &ClientProof) -> Result<Arc<RegisteredClient>, Error> {
-        let realm = self.realm(realm)?;
+    pub(super) async fn authenticate_client(
+        &self,
+        realm: &Realm,
+        proof: &ClientProof,
+    ) -> Result<Arc<RegisteredClient>, Error> {
         match proof {
             ClientProof::Secret { id, secret } => {
+                // First, so that the time taken does not say whether there is such a client.
+                let hash = SecretHash::of(secret).ok_or(Error::ClientNotAuthenticated)?;
                 let client = ClientId::parse(id).ok().and_then(|id| realm.clients.find(&id));
-                let proven = client.filter(|client| client.has_secret(secret));
+                let proven = client.filter(|client| client.has_secret(&hash));
                 proven.cloned().ok_or(Error::ClientNotAuthenticated)
             }
-            ClientProof::Assertion { id, assertion } => self.check_assertion(&realm, id.as_deref(), assertion).await,
+            ClientProof::Assertion { id, assertion } => self.check_assertion(realm, id.as_deref(), assertion).await,
         }
     }
 

@@ -9,14 +9,19 @@ use super::{Authority, Error, IssuedTokens};
 impl Authority {
     /// The session's next pair of tokens. Not for a registered client's session, or else its stolen
     /// refresh token would be worth more here than at the token endpoint.
-    pub async fn refresh_browser_session(&self, realm: &str, refresh_token: String) -> Result<IssuedTokens, Error> {
+    pub async fn refresh_browser_session(
+        &self,
+        realm: &str,
+        refresh_token: Option<String>,
+    ) -> Result<IssuedTokens, Error> {
+        let known = self.realm(realm)?;
+        let refresh_token = refresh_token.ok_or_else(|| known.told(Refusal::RefreshTokenInvalid))?;
         let client = self.client_of(realm, &refresh_token).await?;
-        let clients = &self.realm(realm)?.clients;
-        if client.is_some_and(|client| clients.find(&client).is_some()) {
-            return Err(Refusal::ClientMismatch.into());
+        if client.is_some_and(|client| known.clients.find(&client).is_some()) {
+            return Err(known.told(Refusal::ClientMismatch));
         }
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.refresh_token(realm, request).await
     }
 }

@@ -1,15 +1,18 @@
 //! May this request of a gateway pass, and as whom: the token is found, verified, and held against what
 //! the route requires. Asked from memory, unless its key is new; how gateways put the question is not known here.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde_json::Value;
 use tracing::debug;
 
-use crate::domain::ids::{Audience, Scope};
-use crate::verify::{VerifiedToken, Verifier};
+use crate::domain::ids::{Audience, Message, Scope};
+use crate::domain::messages::Known;
+use crate::verify::{Rejection, VerifiedToken, Verifier};
 
+use super::authorization::Permit;
 use super::{Authority, Error, Realm};
 
 /// Who passed, as headers for the service behind the gateway. A gateway takes all of them from the
@@ -87,6 +90,13 @@ impl Requirements {
         Ok(required)
     }
 
+    /// Refuses a gateway that checks tokens for an audience which is not its own.
+    pub fn check_gateway(&self, by: &Permit) -> Result<(), Error> {
+        let audience = self.audience.as_ref().unwrap_or(&by.realm().policy.default_audience);
+        let client = by.client();
+        Ok(client.map_or(Ok(()), |client| client.check_asked(std::slice::from_ref(audience), &[]))?)
+    }
+
     fn met_by(&self, token: &VerifiedToken, realm: &Realm) -> bool {
         let audience = self.audience.as_ref().unwrap_or(&realm.policy.default_audience);
         let says = |name: &str, wanted: &str| match token.claims.get(name) {
@@ -120,12 +130,12 @@ pub enum Verdict {
 }
 
 /// Why a request does not pass (RFC 6750, section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
-    /// There is no token.
-    NoToken,
+    /// There is no token, and what the realm tells of that.
+    NoToken(Option<Message>),
     /// There is one, and it is not active.
-    Inactive,
+    Inactive(Option<Message>),
     /// It is for something else.
     Insufficient,
     /// A cookie came along with a request that another site made.
@@ -134,19 +144,31 @@ pub enum Denial {
 
 impl Denial {
     /// The status for the client.
-    pub const fn status(self) -> u16 {
+    pub const fn status(&self) -> u16 {
         match self {
-            Self::NoToken | Self::Inactive => 401,
+            Self::NoToken(_) | Self::Inactive(_) => 401,
             Self::Insufficient | Self::CrossSite => 403,
         }
     }
 
     /// `WWW-Authenticate` for the client.
-    pub const fn challenge(self) -> &'static str {
+    pub fn challenge(&self) -> Cow<'static, str> {
         match self {
-            Self::NoToken | Self::CrossSite => "Bearer",
-            Self::Inactive => "Bearer error=\"invalid_token\"",
-            Self::Insufficient => "Bearer error=\"insufficient_scope\"",
+            Self::NoToken(_) | Self::CrossSite => "Bearer".into(),
+            Self::Inactive(None) => "Bearer error=\"invalid_token\"".into(),
+            // A message has no quotation mark and no backslash.
+            Self::Inactive(Some(told)) => {
+                format!("Bearer error=\"invalid_token\", error_description=\"{told}\"").into()
+            }
+            Self::Insufficient => "Bearer error=\"insufficient_scope\"".into(),
+        }
+    }
+
+    /// What the realm has the client told.
+    pub const fn told(&self) -> Option<&Message> {
+        match self {
+            Self::NoToken(told) | Self::Inactive(told) => told.as_ref(),
+            Self::Insufficient | Self::CrossSite => None,
         }
     }
 }
@@ -157,9 +179,10 @@ impl Authority {
         let realm = self.realm(&required.realm)?;
         self.check_index()?;
         let denied = |denial| Ok(Verdict::Denied(denial));
+        let told = |known| realm.policy.messages.of_access(known);
         let bearer = request.authorization.and_then(bearer);
         let cookie = || request.cookie.and_then(|cookies| cookie(cookies, realm.policy.access_cookie.as_str()));
-        let Some(text) = bearer.or_else(cookie) else { return denied(Denial::NoToken) };
+        let Some(text) = bearer.or_else(cookie) else { return denied(Denial::NoToken(told(Known::Nothing))) };
         if bearer.is_none() && !request.is_own() {
             return denied(Denial::CrossSite);
         }
@@ -168,12 +191,13 @@ impl Authority {
             Ok(token) => token,
             Err(rejection) => {
                 debug!(realm = realm.policy.realm.as_str(), reason = rejection.label(), "request denied");
-                return denied(Denial::Inactive);
+                let known = if rejection == Rejection::Revoked { Known::Revoked } else { Known::Nothing };
+                return denied(Denial::Inactive(told(known)));
             }
         };
         // Nobody has proven the key, so that a thief would pass as well (RFC 9449, section 7.2).
         if token.confirmation.is_some() {
-            return denied(Denial::Inactive);
+            return denied(Denial::Inactive(told(Known::Nothing)));
         }
         if !required.met_by(&token, &realm) {
             return denied(Denial::Insufficient);

@@ -1,22 +1,32 @@
-//! The registered clients of one realm. Who proved to be one of them is asked elsewhere.
+//! The registered clients of one realm, found by what they show. Whether that is proven is asked elsewhere.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::domain::caller_name::ServiceAccount;
 use crate::domain::ids::ClientId;
 use crate::verify::client::RegisteredClient;
 
-/// A realm's clients, found by what they show.
+/// A realm's clients.
 #[derive(Debug, Default)]
 pub struct Clients {
     by_id: HashMap<ClientId, Arc<RegisteredClient>>,
+    by_certificate: HashMap<String, Arc<RegisteredClient>>,
+    by_service_account: HashMap<ServiceAccount, Arc<RegisteredClient>>,
 }
 
 impl Clients {
-    /// Of a realm.
+    /// Of a realm; no two have a name in common.
     pub fn new(registered: impl IntoIterator<Item = RegisteredClient>) -> Self {
-        let by_id = |client: RegisteredClient| (client.client.id.clone(), Arc::new(client));
-        Self { by_id: registered.into_iter().map(by_id).collect() }
+        let mut clients = Self::default();
+        for client in registered.into_iter().map(Arc::new) {
+            let names = client.certificates.iter().map(|name| (name.as_str().to_owned(), client.clone()));
+            clients.by_certificate.extend(names);
+            let accounts = client.service_accounts.iter().map(|account| (account.clone(), client.clone()));
+            clients.by_service_account.extend(accounts);
+            clients.by_id.insert(client.client.id.clone(), client);
+        }
+        clients
     }
 
     /// Whether the operator registered nobody.
@@ -27,5 +37,17 @@ impl Clients {
     /// The client of that name.
     pub fn find(&self, id: &ClientId) -> Option<&Arc<RegisteredClient>> {
         self.by_id.get(id)
+    }
+
+    /// The client that a certificate with these names is of. None where they name two.
+    pub fn by_certificate(&self, names: &[String]) -> Option<&Arc<RegisteredClient>> {
+        let mut named = names.iter().filter_map(|name| self.by_certificate.get(name));
+        let client = named.next()?;
+        named.all(|other| Arc::ptr_eq(other, client)).then_some(client)
+    }
+
+    /// The client that a service account is.
+    pub fn by_service_account(&self, account: &ServiceAccount) -> Option<&Arc<RegisteredClient>> {
+        self.by_service_account.get(account)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::ids::InvalidName;
+use crate::domain::ids::{InvalidName, Message};
 use crate::domain::refusal::Refusal;
 use crate::domain::rotate_keys::KeyRefusal;
 
@@ -14,6 +14,14 @@ pub enum Error {
     /// The rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The rules say no to a refresh token, in a realm that tells callers one message for all reasons.
+    #[error("{told}")]
+    Folded {
+        /// For logs, and for what else depends on it.
+        why: Refusal,
+        /// For callers.
+        told: Message,
+    },
     /// The key's state says no.
     #[error(transparent)]
     Key(#[from] KeyRefusal),
@@ -58,6 +66,14 @@ impl Error {
     /// A field that is not what it may be.
     pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// The rules' own word, whatever callers are told.
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        match self {
+            Self::Refused(refusal) | Self::Folded { why: refusal, .. } => Some(refusal),
+            _ => None,
+        }
     }
 
     /// A defect.

@@ -39,7 +39,7 @@ impl Authority {
     ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
         self.check_index()?;
-        let given = access_token(&*self.active(&realm, &request.subject_token).await?)?;
+        let given = access_token(&realm, &*self.active(&realm, &request.subject_token).await?)?;
         let actor = match &request.actor_token {
             Some(token) => Some(self.actor(&realm, client, token).await?),
             None => None,
@@ -73,12 +73,15 @@ impl Authority {
 }
 
 /// What a verified token says, as the rules see it.
-fn access_token(token: &VerifiedToken) -> Result<AccessToken, Error> {
+fn access_token(realm: &Realm, token: &VerifiedToken) -> Result<AccessToken, Error> {
     let mut claims = token.claims.clone();
+    // Written from `subject` again.
+    claims.shift_remove(&realm.policy.profile.subject_claim);
     let actor = claims.shift_remove("act").as_ref().and_then(actor);
     Ok(AccessToken {
         id: token.id,
         realm: token.realm.clone(),
+        profile: realm.policy.profile.clone(),
         // Whichever signed it, the active key signs the next.
         key: KeyNumber(0),
         subject: token.subject.clone(),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use crate::domain::client::{Client, Role};
+use crate::domain::client::Client;
 use crate::domain::ids::{Audience, Scope, Subject};
+use crate::domain::policy::Allowed;
 use crate::domain::refresh::accepts;
 use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
@@ -15,6 +16,7 @@ use crate::domain::token::RefreshToken;
 pub use crate::verify::VerifiedToken;
 use crate::verify::Verifier;
 
+use super::authorization::Permit;
 use super::{Authority, Error, Origin, Realm, is_cut_off};
 
 /// How long a caller waits for a revision that this instance has not read yet.
@@ -86,45 +88,26 @@ impl Authority {
         Ok(answer)
     }
 
-    /// The same for a client, which sees only tokens for its audiences, and refresh tokens of its own:
+    /// The same for a caller, which sees only tokens for its audiences, and refresh tokens of its own:
     /// any other looks inactive, as one that does not exist (RFC 7662, section 2.2).
-    pub async fn introspect_token_for(
-        &self,
-        realm: &str,
-        client: &Client,
-        token: String,
-    ) -> Result<Introspection, Error> {
-        client.check_role(Role::Introspect)?;
-        let (required_audience, required_scope) = (None, Vec::new());
-        let request = IntrospectToken { token, required_audience, required_scope, consistency: Consistency::default() };
-        let realm = self.realm(realm)?;
+    pub async fn introspect_token_for(&self, by: &Permit, request: &IntrospectToken) -> Result<Introspection, Error> {
         self.wait_for(&request.consistency).await?;
-        let Introspection { active, revision } = self.introspect(&realm, &request).await?;
-        let visible = |active: &Active| match active {
-            Active::Access(token) => client.sees(&token.audience),
-            Active::Refresh(refresh) => refresh.session.client == client.id,
-        };
-        let answer = Introspection { active: active.filter(visible), revision };
-        self.note_answered(&realm, &answer);
-        Ok(answer)
+        self.introspect_visible(by, request).await
     }
 
     /// Introspects many tokens, as of one moment or later; answers are in the order of the tokens.
-    pub async fn introspect_tokens(
+    pub async fn introspect_tokens_for(
         &self,
-        realm: &str,
+        by: &Permit,
         tokens: Vec<String>,
         consistency: Consistency,
     ) -> Result<Vec<Introspection>, Error> {
-        let realm = self.realm(realm)?;
         self.wait_for(&consistency).await?;
         let mut answers = Vec::with_capacity(tokens.len());
         for (done, token) in tokens.into_iter().enumerate() {
             let consistency = consistency.clone();
             let request = IntrospectToken { token, required_audience: None, required_scope: Vec::new(), consistency };
-            let answer = self.introspect(&realm, &request).await?;
-            self.note_answered(&realm, &answer);
-            answers.push(answer);
+            answers.push(self.introspect_visible(by, &request).await?);
             // A thousand unknown tokens are a thousand signatures to check: others get their turn.
             if done % 16 == 15 {
                 tokio::task::yield_now().await;
@@ -138,6 +121,12 @@ impl Authority {
         if let Some(Active::Access(token)) = &answer.active {
             self.note_use(realm, token);
         }
+    }
+
+    async fn introspect_visible(&self, by: &Permit, request: &IntrospectToken) -> Result<Introspection, Error> {
+        let answer = visible(self.introspect(by.realm(), request).await?, by.client());
+        self.note_answered(by.realm(), &answer);
+        Ok(answer)
     }
 
     async fn introspect(&self, realm: &Realm, request: &IntrospectToken) -> Result<Introspection, Error> {
@@ -222,6 +211,18 @@ impl Authority {
         let (session, issuer) = (session.clone(), realm.issuer.clone());
         Ok(Some(Active::Refresh(Box::new(ActiveRefresh { subject, session, place, issuer }))))
     }
+}
+
+/// What a client may see of an answer; without one, all.
+fn visible(introspection: Introspection, client: Option<&Client>) -> Introspection {
+    let Some(client) = client else { return introspection };
+    let Introspection { active, revision } = introspection;
+    let sees = |active: &Active| match active {
+        Active::Access(token) => client.sees(&token.audience),
+        // Its audience is the issuer, which is "any" client's too.
+        Active::Refresh(refresh) => refresh.session.client == client.id || client.audiences == Allowed::Any,
+    };
+    Introspection { active: active.filter(sees), revision }
 }
 
 fn meets(active: &Active, request: &IntrospectToken) -> bool {

@@ -9,6 +9,8 @@ use crate::domain::session::Device;
 use crate::domain::subject::RequestId;
 use crate::domain::token::Confirmation;
 
+use super::authorization::Permit;
+use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm};
 
 /// What a caller asks for; names are parsed, defaults not yet filled in.
@@ -59,6 +61,7 @@ impl Authority {
     /// Issues tokens for a subject whose identity the caller vouches for.
     pub async fn issue_token(&self, realm: &str, request: IssueToken) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        self.throttle_address(&realm, Address::told(&request.device))?;
         let kind = request.kind;
         let login = login(&realm, request)?;
         let place = realm.place(&login.subject);
@@ -67,6 +70,16 @@ impl Authority {
             IssueKind::Sessionless => issue_sessionless(record, &login, context),
         })
         .await
+    }
+
+    /// The same for a caller, within the audiences and scopes that it is registered for.
+    pub async fn issue_token_for(&self, by: &Permit, request: IssueToken) -> Result<IssuedTokens, Error> {
+        if let Some(client) = by.client() {
+            let default = std::slice::from_ref(&by.realm().policy.default_audience);
+            let audience = if request.audience.is_empty() { default } else { &request.audience };
+            client.check_asked(audience, &request.scope)?;
+        }
+        self.issue_token(by.realm().name().as_str(), request).await
     }
 }
 

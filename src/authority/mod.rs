@@ -11,15 +11,21 @@ use crate::domain::transition::{Context, Decision, Fresh, Grant};
 use crate::signing::{SignError, Signer};
 use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
+use crate::verify::service_account::Cluster;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
 mod audit;
-pub mod authenticate_client;
+mod authenticate_client;
+pub mod authorization;
 mod browser_session;
+pub mod caller;
 pub mod check_request;
 mod client_credentials;
+pub mod client_proof;
 pub mod clients;
+pub mod company;
 mod cut_off;
+mod devices;
 mod error;
 pub mod exchange_token;
 pub mod import_key;
@@ -28,12 +34,14 @@ mod introspection_statement;
 pub mod issue_token;
 mod jwks;
 pub mod keys;
-mod persisted;
+pub mod page;
+pub(crate) mod persisted;
 pub mod ports;
 mod realm;
 mod realm_change;
-mod realm_record;
+pub(crate) mod realm_record;
 mod realms;
+mod receipts;
 pub mod refresh_token;
 pub mod revocation_feed;
 mod revocation_log;
@@ -41,6 +49,7 @@ mod revoke_token;
 mod sending;
 pub mod sessions;
 mod subjects;
+mod throttle;
 mod touches;
 
 pub use cut_off::end_realm_at_rest;
@@ -48,7 +57,8 @@ pub use error::Error;
 pub use jwks::JsonWebKeySet;
 pub use realm::Realm;
 
-use ports::{Clock, Entropy, Store};
+use company::Company;
+use ports::{Clock, Entropy, Peers, Store};
 use revocation_feed::RevocationFeed;
 
 /// The service behind every edge.
@@ -58,14 +68,17 @@ pub struct Authority {
     store: Arc<dyn Store>,
     subjects: subjects::Subjects,
     touches: touches::Touches,
+    throttle: throttle::Throttle,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
     index: Arc<RevocationIndex>,
     feed: Arc<RevocationFeed>,
+    company: Company,
     max_staleness: Duration,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What an authority is made of.
@@ -75,6 +88,8 @@ pub struct Parts {
     pub realms: Vec<Arc<Realm>>,
     /// Where everything is kept.
     pub store: Arc<dyn Store>,
+    /// Who else is on it.
+    pub peers: Arc<dyn Peers>,
     /// Commits go on here when their callers go away.
     pub tasks: Tasks,
     /// Holds the realms' private keys.
@@ -89,6 +104,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Whose service accounts may be clients, if any.
+    pub cluster: Option<Arc<Cluster>>,
 }
 
 /// A pair of tokens as the client gets them.
@@ -106,22 +123,26 @@ impl Authority {
     /// Puts the parts together, and the realms' keys into signer and verifier.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let realms = realms::Realms::new(&parts)?;
-        let Parts { store, tasks, signer, verifier, index, max_staleness, clock, entropy, .. } = parts;
+        let Parts { store, peers, tasks, signer, verifier, index, max_staleness, clock, entropy, cluster, .. } = parts;
         let subjects = subjects::Subjects::new(store.clone(), index.clone(), entropy.clone(), tasks.clone());
         let feed = Arc::new(RevocationFeed::new(index.clone()));
+        let company = Company::new(peers, entropy.clone());
         Ok(Self {
             realms,
             store,
             subjects,
             touches: touches::Touches::default(),
+            throttle: throttle::Throttle::default(),
             tasks,
             signer,
             verifier,
             index,
             feed,
+            company,
             max_staleness,
             clock,
             entropy,
+            cluster,
         })
     }
 
@@ -194,7 +215,8 @@ impl Authority {
                 }
             })
             .await?;
-        let (grant, signature) = committed.answer??;
+        let answer = committed.answer.inspect_err(|refusal| self.throttle.count(refusal));
+        let (grant, signature) = answer??;
         let refresh_token =
             grant.refresh.as_ref().map(|refresh| realm.refresh_key.seal(&realm.policy.realm, &refresh.token));
         Ok(IssuedTokens { access_token: signature.await?, refresh_token, grant })

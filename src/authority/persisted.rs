@@ -8,18 +8,21 @@ use crate::domain::ids::{InvalidName, SessionId, Subject};
 use crate::domain::subject::{EndedSession, NamedRequest, RequestId, SubjectRecord};
 use crate::domain::time::Timestamp;
 
+use device::{KnownDeviceV2, decode_known, encode_known};
+use rates::{RatesV2, decode_rates, encode_rates};
 use session::{SessionV2, decode_session, encode_session};
 
 mod device;
+mod rates;
 mod session;
 #[cfg(test)]
 mod tests;
 
-const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// A record that can't be read.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum DecodeError {
+pub(crate) enum DecodeError {
     /// Not protobuf of this shape.
     #[error("not a subject record: {0}")]
     Damaged(#[from] prost::DecodeError),
@@ -56,6 +59,10 @@ struct RecordV2 {
     requests: Vec<RequestV2>,
     #[prost(uint32, tag = "9")]
     ended_below: u32,
+    #[prost(message, repeated, tag = "10")]
+    devices: Vec<KnownDeviceV2>,
+    #[prost(message, optional, tag = "20")]
+    rates: Option<RatesV2>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -86,7 +93,7 @@ impl std::fmt::Debug for RecordV2 {
 }
 
 /// The record as bytes.
-pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
+pub(crate) fn encode(record: &SubjectRecord) -> Vec<u8> {
     RecordV2 {
         format: FORMAT,
         subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
@@ -94,21 +101,25 @@ pub(super) fn encode(record: &SubjectRecord) -> Vec<u8> {
         ended_below: record.ended_below,
         keep_until: record.keep_until.millis(),
         changed: record.changed.millis(),
-        sessions: record.sessions.iter().map(|session| encode_session(session, record.changed)).collect(),
+        sessions: record.sessions.iter().map(|session| encode_session(session, record)).collect(),
+        devices: record.devices.iter().map(|device| encode_known(device, record.changed)).collect(),
         ended: record.ended.iter().map(encode_ended).collect(),
         requests: record.requests.iter().map(encode_request).collect(),
+        rates: encode_rates(record.rates, record.changed),
     }
     .encode_to_vec()
 }
 
 /// The record that `encode` wrote.
-pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
     let record = RecordV2::decode(bytes)?;
     if record.format != FORMAT {
         return Err(DecodeError::Format(record.format));
     }
     let changed = Timestamp::from_millis(record.changed);
-    let sessions = record.sessions.into_iter().map(|session| decode_session(session, changed));
+    let devices = record.devices.into_iter().map(|device| decode_known(device, changed));
+    let devices: Vec<_> = devices.collect::<Result<_, _>>()?;
+    let sessions = record.sessions.into_iter().map(|session| decode_session(session, &devices, changed));
     Ok(SubjectRecord {
         subject: if record.subject.is_empty() { None } else { Some(Subject::parse(&record.subject)?) },
         epoch: u32::try_from(changed.seconds().saturating_sub(record.epoch))
@@ -117,12 +128,14 @@ pub(super) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
         keep_until: Timestamp::from_millis(record.keep_until),
         changed,
         sessions: sessions.collect::<Result<_, _>>()?,
+        devices,
         ended: record.ended.iter().map(decode_ended).collect::<Result<_, _>>()?,
         requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
+        rates: decode_rates(record.rates.unwrap_or_default(), changed),
     })
 }
 
-const END_REASONS: [EndReason; 7] = [
+const END_REASONS: [EndReason; 8] = [
     EndReason::Revoked,
     EndReason::Replay,
     EndReason::Reauthenticated,
@@ -130,6 +143,7 @@ const END_REASONS: [EndReason; 7] = [
     EndReason::CutOff,
     EndReason::Expired,
     EndReason::Idle,
+    EndReason::DeviceForgotten,
 ];
 
 fn encode_ended(ended: &EndedSession) -> EndedV2 {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -216,4 +217,15 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// Whether the store can serve now; the error says why not.
     async fn ready(&self) -> Result<(), StoreError>;
+}
+
+/// The instances on the same store, as they talk to each other. What is said may get lost and is kept
+/// nowhere: hearsay, never a proof.
+#[async_trait]
+pub trait Peers: Send + Sync + fmt::Debug + 'static {
+    /// Tells all that listen, this instance too if it does.
+    async fn tell(&self, words: &[u8]) -> Result<(), StoreError>;
+
+    /// What is told from now on.
+    fn hear(&self) -> BoxStream<'static, Vec<u8>>;
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tracing::debug;
+
 use crate::domain::ids::{KeyNumber, RealmName, Subject, SubjectKey};
 use crate::domain::key_ring::{KeyRing, KeyState};
 use crate::domain::policy::RealmPolicy;
@@ -76,6 +78,17 @@ impl Realm {
             keys: record.keys().clone(),
             version,
         })
+    }
+
+    /// The answer to a refresh as the realm tells it.
+    pub fn told(&self, error: impl Into<Error>) -> Error {
+        match (error.into(), &self.policy.messages.refresh_invalid) {
+            (Error::Refused(why), Some(told)) if why.is_of_refresh_token() => {
+                debug!(realm = self.name().as_str(), reason = why.name(), "refresh refused");
+                Error::Folded { why, told: told.clone() }
+            }
+            (error, _) => error,
+        }
     }
 
     /// Where a subject's record stands.

@@ -21,20 +21,20 @@ use crate::signing::refresh_token::RefreshKey;
 use super::error::Error;
 use super::ports::Entropy;
 
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 /// How many public URLs a realm remembers: a changed one logs nobody out.
 const REMEMBERED_ISSUERS: usize = 8;
 /// The only pepper so far.
 pub(super) const PEPPER_ID: u8 = 1;
 
 /// Parsed keys, by number.
-pub(super) type Keys = BTreeMap<KeyNumber, Arc<SigningKey>>;
+pub(crate) type Keys = BTreeMap<KeyNumber, Arc<SigningKey>>;
 
 /// A private key as it is stored: PKCS#8, or the secret of HS256.
 pub(super) type PrivateKey = Zeroizing<Vec<u8>>;
 
 /// A realm's record.
-pub(super) struct RealmRecord {
+pub(crate) struct RealmRecord {
     pepper: Zeroizing<Vec<u8>>,
     refresh_key: Zeroizing<Vec<u8>>,
     /// Newest first.
@@ -118,7 +118,7 @@ impl RealmRecord {
     }
 
     /// The record as bytes; equal records have equal ones.
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let private = |key: &Key| self.private.get(&key.number).map_or_else(Vec::new, |private| private.to_vec());
         StateV1 {
             format: FORMAT,
@@ -133,7 +133,7 @@ impl RealmRecord {
     }
 
     /// The record that `encode` wrote. Keys that are known already are not parsed again.
-    pub(super) fn decode(bytes: &[u8], known: Option<&Keys>) -> Result<Self, Error> {
+    pub(crate) fn decode(bytes: &[u8], known: Option<&Keys>) -> Result<Self, Error> {
         let mut state = StateV1::decode(bytes).map_err(Error::internal)?;
         if state.format != FORMAT {
             let message = format!("realm record of format {}, this version reads {FORMAT}", state.format);

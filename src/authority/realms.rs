@@ -252,7 +252,8 @@ impl Inner {
 
     fn install(&self, realm: &Realm) -> Result<(), Error> {
         let (name, now) = (realm.name(), self.clock.now());
-        self.verifier.issuers().set(name.clone(), realm.issuers.iter().map(ToString::to_string));
+        let issuers = realm.issuers.iter().map(ToString::to_string);
+        self.verifier.issuers().set(name.clone(), issuers, realm.policy.profile.clone());
         for key in realm.published(now) {
             let verifying = key.verify_key(name.clone()).map_err(Error::internal)?;
             self.verifier.keys().install(verifying).map_err(Error::internal)?;

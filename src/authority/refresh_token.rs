@@ -1,12 +1,18 @@
 //! `RefreshToken`: a session goes on with its next pair of tokens.
 
+use std::sync::Arc;
+
 use crate::domain::client::{Client, GrantType};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
+use crate::domain::session::{Device, Session};
 use crate::domain::token::Confirmation;
+use crate::domain::transition::Decision;
 
-use super::{Authority, Error, IssuedTokens, audit};
+use super::authorization::Permit;
+use super::throttle::Address;
+use super::{Authority, Error, IssuedTokens, Realm, audit};
 
 /// What a caller presents and asks for.
 #[derive(Debug, Clone)]
@@ -21,12 +27,39 @@ pub struct RefreshToken {
     pub audience: Vec<Audience>,
     /// The key whose possession the caller has proven.
     pub confirmation: Option<Confirmation>,
+    /// What the client says of its device now.
+    pub device: Option<Device>,
 }
 
 impl Authority {
     /// Exchanges a refresh token. Garbage is refused before anything is read.
     pub async fn refresh_token(&self, realm: &str, request: RefreshToken) -> Result<IssuedTokens, Error> {
+        self.refresh_within(realm, None, request).await
+    }
+
+    /// The same for a caller, within the audiences and scopes that it is registered for.
+    pub async fn refresh_token_by(&self, by: &Permit, request: RefreshToken) -> Result<IssuedTokens, Error> {
+        self.refresh_within(by.realm().name().as_str(), by.client().cloned(), request).await
+    }
+
+    async fn refresh_within(
+        &self,
+        realm: &str,
+        bound: Option<Client>,
+        request: RefreshToken,
+    ) -> Result<IssuedTokens, Error> {
         let realm = self.realm(realm)?;
+        let refreshed = self.refresh(realm.clone(), bound, request).await;
+        refreshed.map_err(|error| realm.told(error))
+    }
+
+    async fn refresh(
+        &self,
+        realm: Arc<Realm>,
+        bound: Option<Client>,
+        request: RefreshToken,
+    ) -> Result<IssuedTokens, Error> {
+        self.throttle_address(&realm, request.device.as_ref().and_then(Address::told))?;
         self.check_index()?;
         let token = realm
             .refresh_key
@@ -45,9 +78,20 @@ impl Authority {
             confirmation: request.confirmation,
             scope: request.scope,
             audience: request.audience,
+            device: request.device,
             arrived,
         };
-        self.grant(realm, place, move |record, context| refresh(record, &request, context)).await
+        self.grant(realm, place, move |record, context| {
+            let session = record.and_then(|record| record.session(request.token.session.session));
+            match (&bound, session) {
+                (Some(client), Some(session)) => match check_bound(client, session, &request) {
+                    Ok(()) => refresh(record, &request, context),
+                    Err(refusal) => Decision::refuse(refusal),
+                },
+                _ => refresh(record, &request, context),
+            }
+        })
+        .await
     }
 
     /// The same for a client, if it is registered for the grant.
@@ -60,4 +104,11 @@ impl Authority {
         client.check_grant(GrantType::RefreshToken)?;
         self.refresh_token(realm, RefreshToken { client: Some(client.id.clone()), ..request }).await
     }
+}
+
+/// What the next access token will be for must be the client's to give.
+fn check_bound(client: &Client, session: &Session, request: &Refresh) -> Result<(), Refusal> {
+    let audience = if request.audience.is_empty() { &session.audience } else { &request.audience };
+    let scope = if request.scope.is_empty() { &session.scope } else { &request.scope };
+    client.check_asked(audience, scope)
 }

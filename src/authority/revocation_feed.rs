@@ -1,28 +1,29 @@
 //! What watchers of revocations are sent: everything that holds, in chunks, then what is added. One that
 //! falls too far behind is sent everything again; nothing is ever left out. Knows no transport.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::unfold;
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::domain::ids::RealmName;
-use crate::domain::revocation::{LogUpdate, Revision, RevocationEntry, RevocationScope};
+use crate::domain::ids::{RealmName, SubscriberName};
+use crate::domain::revocation::{LogUpdate, Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
 use crate::verify::revocations::RevocationIndex;
 
 use super::{Authority, Error};
 
 mod additions;
+mod subscribers;
+mod watcher;
 
-use additions::{Additions, CHUNK, Cursor, News};
+use additions::Additions;
+use subscribers::Subscribers;
+use watcher::Watcher;
 
-/// How often a watcher hears of us when nothing happens.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub use subscribers::{Lagging, Tally};
 
 /// One message to a watcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,22 @@ pub enum FeedMessage {
     Delta(Vec<RevocationEntry>, Option<Timestamp>),
     /// Nothing is.
     Heartbeat(Knowledge),
+}
+
+/// Sent along with messages, and back by who has applied them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt(u64);
+
+impl Receipt {
+    /// As a message carries it; never 0.
+    pub fn to_number(self) -> u64 {
+        self.0.saturating_add(1)
+    }
+
+    /// The receipt of a number; 0 is none.
+    pub fn from_number(number: u64) -> Option<Self> {
+        number.checked_sub(1).map(Self)
+    }
 }
 
 /// What a watcher has been sent.
@@ -50,12 +67,14 @@ pub struct RevocationFeed {
     index: Arc<RevocationIndex>,
     additions: Mutex<Additions>,
     grown: watch::Sender<()>,
+    subscribers: Subscribers,
 }
 
 impl RevocationFeed {
     /// Over the index, which has to be told everything first.
     pub fn new(index: Arc<RevocationIndex>) -> Self {
-        Self { index, additions: Mutex::default(), grown: watch::Sender::new(()) }
+        let (grown, subscribers) = (watch::Sender::new(()), Subscribers::default());
+        Self { index, additions: Mutex::default(), grown, subscribers }
     }
 
     /// Takes in what a follower of the log was told, once the index has it.
@@ -71,20 +90,93 @@ impl RevocationFeed {
     /// From a revision that the watcher was given, where what came since is still here; otherwise
     /// everything first.
     pub fn watch(self: Arc<Self>, realm: RealmName, after: &Revision) -> impl Stream<Item = FeedMessage> + use<> {
-        let stage = match self.lock().after(after) {
-            Some(cursor) => Stage::Following { cursor },
-            None => Stage::Starting,
-        };
-        let mut heartbeat = interval(HEARTBEAT);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let grown = self.grown.subscribe();
-        let waiting = VecDeque::new();
-        let watcher = Watcher { feed: self, realm, grown, heartbeat, heartbeat_due: false, waiting, stage };
-        unfold(watcher, |mut watcher| async { Some((watcher.next().await, watcher)) })
+        unfold(Watcher::new(self, realm, after), |mut watcher| async { Some((watcher.next().await, watcher)) })
+    }
+
+    /// The same for a subscriber: each message with its receipt, if there is something to acknowledge.
+    pub fn subscribe(
+        self: Arc<Self>,
+        realm: RealmName,
+        after: &Revision,
+        name: SubscriberName,
+    ) -> (Subscription, impl Stream<Item = (FeedMessage, Option<Receipt>)> + use<>) {
+        let watcher = Watcher::new(self.clone(), realm.clone(), after);
+        let number = self.subscribers.enter(name, realm, watcher.held());
+        let messages = unfold(watcher, |mut watcher| async {
+            let message = watcher.next().await;
+            Some(((message, watcher.held().map(Receipt)), watcher))
+        });
+        let subscription = Subscription { feed: self, number };
+        (subscription, messages)
+    }
+
+    /// How many of the realm's subscribers here have acknowledged what the question asks about.
+    pub(super) fn tally(&self, question: &mut Question) -> Tally {
+        if question.through.is_none() {
+            question.through = self.lock().through(&question.revision);
+        }
+        self.subscribers.tally(&question.realm, question.through)
+    }
+
+    /// Turns whenever a tally may have become another.
+    pub(super) fn changes(&self) -> (watch::Receiver<()>, watch::Receiver<()>) {
+        (self.grown.subscribe(), self.subscribers.changes())
+    }
+
+    /// Notes who owes receipts now; called about once a second.
+    pub(super) fn look_for_lagging(&self) {
+        self.subscribers.look(self.lock().end());
+    }
+
+    /// Subscribers here that lag, the worst first.
+    pub fn lagging(&self) -> Vec<Lagging> {
+        self.subscribers.lagging()
+    }
+
+    /// How many subscribers each realm has here.
+    pub fn subscribers(&self) -> BTreeMap<RealmName, usize> {
+        self.subscribers.of_realms()
     }
 
     fn lock(&self) -> MutexGuard<'_, Additions> {
         self.additions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A subscriber that is there, for as long as this is held.
+#[derive(Debug)]
+pub struct Subscription {
+    feed: Arc<RevocationFeed>,
+    number: u64,
+}
+
+impl Subscription {
+    /// It has applied everything up to a receipt. One of what it can't have been sent counts for no more
+    /// than that.
+    pub fn applied(&self, Receipt(through): Receipt) {
+        let end = self.feed.lock().end();
+        self.feed.subscribers.applied(self.number, through.min(end));
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.feed.subscribers.leave(self.number);
+    }
+}
+
+/// Who has acknowledged a revocation?
+#[derive(Debug)]
+pub(super) struct Question {
+    realm: RealmName,
+    revision: Revision,
+    /// Additions below have to be applied, once that is known.
+    through: Option<u64>,
+}
+
+impl Question {
+    pub(super) fn new(realm: RealmName, revision: Revision) -> Self {
+        Self { realm, revision, through: None }
     }
 }
 
@@ -99,113 +191,21 @@ impl Authority {
         let realm = self.realm(realm)?;
         Ok(self.feed.clone().watch(realm.policy.realm.clone(), after))
     }
-}
 
-struct Watcher {
-    feed: Arc<RevocationFeed>,
-    realm: RealmName,
-    grown: watch::Receiver<()>,
-    heartbeat: Interval,
-    heartbeat_due: bool,
-    /// Of the snapshot, to be sent next.
-    waiting: VecDeque<RevocationEntry>,
-    stage: Stage,
-}
-
-enum Stage {
-    /// Everything has to be sent.
-    Starting,
-    /// Everything is being sent, up to this part of the index.
-    Snapshot { part: usize, knowledge: Knowledge, next: u64 },
-    /// All additions before the cursor have been sent.
-    Following { cursor: Cursor },
-}
-
-impl Watcher {
-    async fn next(&mut self) -> FeedMessage {
-        loop {
-            let message = match &self.stage {
-                Stage::Starting => self.start().await,
-                Stage::Snapshot { .. } => self.send_snapshot(),
-                Stage::Following { cursor } => self.follow(cursor.clone()).await,
-            };
-            if let Some(message) = message {
-                return message;
-            }
-        }
+    /// The same for a subscriber that acknowledges what it has applied.
+    pub fn follow_revocations(
+        &self,
+        realm: &str,
+        after: &Revision,
+        name: SubscriberName,
+    ) -> Result<(Subscription, impl Stream<Item = (FeedMessage, Option<Receipt>)> + use<>), Error> {
+        let realm = self.realm(realm)?;
+        Ok(self.feed.clone().subscribe(realm.policy.realm.clone(), after, name))
     }
 
-    /// Notes where additions go on, and what is known, before anything is read from the index: whatever
-    /// comes meanwhile is sent twice rather than never.
-    async fn start(&mut self) -> Option<FeedMessage> {
-        let (index, as_of) = (&self.feed.index, self.feed.index.as_of());
-        match as_of.filter(|_| index.is_complete()) {
-            Some(as_of) => {
-                let additions = self.feed.lock();
-                let (revision, next) = (additions.revision(), additions.end());
-                drop(additions);
-                self.stage = Stage::Snapshot { part: 0, knowledge: Knowledge { revision, as_of }, next };
-            }
-            None => self.wait().await,
-        }
-        None
-    }
-
-    fn send_snapshot(&mut self) -> Option<FeedMessage> {
-        let Stage::Snapshot { part, knowledge, next } = &mut self.stage else { return None };
-        while self.waiting.len() <= CHUNK
-            && let Some(entries) = self.feed.index.part(*part)
-        {
-            *part += 1;
-            self.waiting.extend(entries.into_iter().filter(|entry| concerns(entry, &self.realm)));
-        }
-        let reached = (self.waiting.len() <= CHUNK).then(|| knowledge.clone());
-        if reached.is_some() {
-            self.stage = Stage::Following { cursor: Cursor::at(*next) };
-        }
-        let chunk = self.waiting.drain(..self.waiting.len().min(CHUNK)).collect();
-        Some(FeedMessage::Snapshot(chunk, reached))
-    }
-
-    async fn follow(&mut self, cursor: Cursor) -> Option<FeedMessage> {
-        // Before additions are read: so nothing up to then is missing among those.
-        let as_of = self.feed.index.as_of();
-        let Some(news) = self.feed.lock().news(cursor) else {
-            self.stage = Stage::Starting;
-            return None;
-        };
-        let News { entries, cursor, revision } = news;
-        self.stage = Stage::Following { cursor };
-        let entries: Vec<_> = entries.into_iter().filter(|entry| concerns(entry, &self.realm)).collect();
-        if !entries.is_empty() {
-            return Some(FeedMessage::Delta(entries, as_of.filter(|_| revision.is_some())));
-        }
-        let revision = revision?;
-        if self.heartbeat_due
-            && let Some(as_of) = as_of.filter(|_| self.feed.index.is_complete())
-        {
-            self.heartbeat_due = false;
-            return Some(FeedMessage::Heartbeat(Knowledge { revision, as_of }));
-        }
-        self.wait().await;
-        None
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            // Can't fail while the feed holds the sender.
-            _ = self.grown.changed() => {}
-            _ = self.heartbeat.tick() => self.heartbeat_due = true,
-        }
-    }
-}
-
-/// Entries about single sessions and tokens are no realm's by their text: their random ids are met by
-/// that realm's tokens alone.
-fn concerns(entry: &RevocationEntry, realm: &RealmName) -> bool {
-    match &entry.scope {
-        RevocationScope::Client(of, ..) | RevocationScope::Realm(of, _) => of == realm,
-        _ => true,
+    /// What those who follow this instance are sent.
+    pub fn feed(&self) -> &RevocationFeed {
+        &self.feed
     }
 }
 

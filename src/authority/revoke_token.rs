@@ -10,6 +10,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 use crate::verify::{Rejection, VerifiedToken};
 
+use super::authorization::Permit;
 use super::ports::RecordKey;
 use super::{Authority, Error, Origin};
 
@@ -47,23 +48,32 @@ impl Authority {
     }
 
     /// The same for a client, which ends its own tokens, and those of others if it has the role.
-    pub async fn revoke_token_for(&self, realm: &str, client: &Client, token: &str) -> Result<(), Error> {
-        if client.check_role(Role::Revoke).is_err() {
+    pub async fn revoke_token_for(&self, realm: &str, client: &Client, token: &str) -> Result<Revision, Error> {
+        if client.check_role(Role::SessionAdmin).is_err() {
             match self.client_of(realm, token).await? {
                 Some(owner) if owner == client.id => {}
                 Some(_) => return Err(Refusal::ClientNotPermitted.into()),
                 None => return self.end_again(realm, token).await,
             }
         }
-        self.revoke_token(realm, token).await.map(|_| ())
+        self.revoke_token(realm, token).await
+    }
+
+    /// The same for any caller.
+    pub async fn revoke_token_by(&self, by: &Permit, token: &str) -> Result<Revision, Error> {
+        let realm = by.realm().name().as_str();
+        match by.client() {
+            Some(client) => self.revoke_token_for(realm, client, token).await,
+            None => self.revoke_token(realm, token).await,
+        }
     }
 
     /// Of a session that is over, whoever's it was: nothing is written, but maybe the end is not certain yet.
-    async fn end_again(&self, realm: &str, token: &str) -> Result<(), Error> {
+    async fn end_again(&self, realm: &str, token: &str) -> Result<Revision, Error> {
         let known = self.realm(realm)?;
         match known.refresh_key.open(known.name(), token) {
-            Some(refresh) => self.end(realm, refresh.session).await.map(|_| ()),
-            None => Ok(()),
+            Some(refresh) => self.end(realm, refresh.session).await,
+            None => Ok(self.index.revision()),
         }
     }
 
@@ -74,7 +84,7 @@ impl Authority {
         let realm = self.realm(realm)?;
         match realm.refresh_key.open(&realm.policy.realm, token) {
             Some(refresh) => match self.session(name, refresh.session).await {
-                Ok((_, session)) => Ok(Some(session.client)),
+                Ok((_, live)) => Ok(Some(live.session.client)),
                 Err(Error::Refused(_)) => Ok(None),
                 Err(error) => Err(error),
             },
@@ -128,10 +138,16 @@ impl Authority {
     /// For a session that has ended before, maybe by a commit whose outcome nobody knew, maybe at
     /// another instance: as certain as if it ended now, and known here before that is answered.
     async fn proof(&self, key: &RecordKey, sid: Sid) -> Result<Revision, Error> {
-        let revision = self.store.proof(key).await?;
-        if !self.index.session_ended(sid.session) {
-            self.wait_until_covered(&revision).await?;
+        if self.index.session_ended(sid.session) {
+            return Ok(self.store.proof(key).await?);
         }
+        self.proof_of(key).await
+    }
+
+    /// For what is done already: as certain as if it were done now, and known here.
+    pub(super) async fn proof_of(&self, key: &RecordKey) -> Result<Revision, Error> {
+        let revision = self.store.proof(key).await?;
+        self.wait_until_covered(&revision).await?;
         Ok(revision)
     }
 }

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::domain::claims::Claims;
 use crate::domain::end_session::{end_all, erase};
-use crate::domain::ids::{SessionId, Sid, Subject};
+use crate::domain::ids::{Sid, Subject};
+use crate::domain::live::{LiveSession, live_sessions};
 use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
@@ -20,29 +21,8 @@ pub struct Sessions {
     pub place: Place,
     /// Whose they are.
     pub subject: Subject,
-    /// Oldest first.
-    pub sessions: Vec<Session>,
-}
-
-/// Some of them.
-#[derive(Debug)]
-pub struct Page<'a> {
-    /// At most as many as were asked for.
-    pub sessions: &'a [Session],
-    /// The last of them, if more follow.
-    pub next: Option<SessionId>,
-}
-
-impl Sessions {
-    /// The sessions after one of them. If that one has ended meanwhile, from the start: to see some
-    /// twice is better than to miss one.
-    pub fn page(&self, after: Option<SessionId>, size: usize) -> Page<'_> {
-        let start = after.and_then(|after| self.sessions.iter().position(|session| session.id == after));
-        let rest = &self.sessions[start.map_or(0, |position| position + 1)..];
-        let sessions = &rest[..size.min(rest.len())];
-        let next = if sessions.len() < rest.len() { sessions.last().map(|session| session.id) } else { None };
-        Page { sessions, next }
-    }
+    /// Newest first.
+    pub sessions: Vec<LiveSession>,
 }
 
 impl Authority {
@@ -52,20 +32,19 @@ impl Authority {
         self.check_index()?;
         let place = realm.place(&subject);
         let record = self.subjects.read(&realm.record_key(place)).await?;
-        let live = record.iter().flat_map(|record| record.live(self.now()));
-        let standing = live.filter(|session| !is_cut_off(&self.index, &realm.policy.realm, session));
-        Ok(Sessions { place, subject, sessions: standing.cloned().collect() })
+        let sessions =
+            live_sessions(record.as_ref(), self.now(), |session| is_cut_off(&self.index, realm.name(), session));
+        Ok(Sessions { place, subject, sessions })
     }
 
     /// One live session and its subject.
-    pub async fn session(&self, realm: &str, sid: Sid) -> Result<(Subject, Session), Error> {
+    pub async fn session(&self, realm: &str, sid: Sid) -> Result<(Subject, LiveSession), Error> {
         let realm = self.realm(realm)?;
         self.check_index()?;
         let record = self.subjects.read(&realm.record_key(sid.into())).await?.ok_or(Refusal::SessionEnded)?;
-        let session = record.live(self.now()).find(|session| session.id == sid.session);
-        let standing = session.filter(|session| !is_cut_off(&self.index, &realm.policy.realm, session));
-        match (&record.subject, standing) {
-            (Some(subject), Some(session)) => Ok((subject.clone(), session.clone())),
+        let ended = |session: &Session| session.id != sid.session || is_cut_off(&self.index, realm.name(), session);
+        match (&record.subject, live_sessions(Some(&record), self.now(), ended).pop()) {
+            (Some(subject), Some(session)) => Ok((subject.clone(), session)),
             _ => Err(record.refusal_for_absent(sid.session).into()),
         }
     }

@@ -2,13 +2,17 @@
 //! waits. Knows no call.
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use http::Uri;
 use tonic::Request;
-use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{self, Certificate, ClientTlsConfig, Endpoint, Identity};
+use zeroize::Zeroizing;
+
+use crate::client::{AuthorityChannel, Proof};
 
 use super::failure::{Exit, Failure, chain};
 
@@ -33,6 +37,12 @@ pub(super) struct ClientFlags {
     /// Private key of --cert, PEM
     #[arg(long, global = true, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Client of the realm to call as; goes with --client-secret-file
+    #[arg(long, global = true, value_name = "ID", env = "TOKEN_AUTHORITY_CLIENT_ID")]
+    client_id: Option<String>,
+    /// File with that client's secret; - for standard input
+    #[arg(long, global = true, value_name = "FILE", env = "TOKEN_AUTHORITY_CLIENT_SECRET_FILE")]
+    client_secret_file: Option<PathBuf>,
     /// Realm to act in [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) realm: Option<String>,
@@ -58,8 +68,8 @@ impl ClientFlags {
         self.realm.clone().unwrap_or_default()
     }
 
-    /// Connects to the server.
-    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
+    /// Connects to the server, as whoever the flags name.
+    pub(super) async fn connect(&self) -> Result<AuthorityChannel, Failure> {
         let unreachable = |error: transport::Error| {
             Failure::unreachable(format_args!("{} can't be reached: {}", self.endpoint(), chain(&error)))
         };
@@ -67,7 +77,8 @@ impl ClientFlags {
         if let Some(tls) = self.tls()? {
             endpoint = endpoint.tls_config(tls).map_err(|error| Failure::refused(chain(&error)))?;
         }
-        endpoint.connect().await.map_err(unreachable)
+        let proof = self.proof()?;
+        Ok(AuthorityChannel::new(endpoint.connect().await.map_err(unreachable)?, proof))
     }
 
     /// Why a call failed.
@@ -93,13 +104,35 @@ impl ClientFlags {
         }
     }
 
+    /// Nothing, where no client is named: a certificate, or the server's own rule, says who calls.
+    fn proof(&self) -> Result<Proof, Failure> {
+        match (&self.client_id, &self.client_secret_file) {
+            (None, None) => Ok(Proof::default()),
+            (Some(id), Some(file)) => {
+                let secret = Zeroizing::new(read(file)?);
+                let secret = std::str::from_utf8(&secret).map_err(|_| Failure::refused("the secret is no text"))?;
+                Proof::secret(id, secret.trim()).map_err(Failure::refused)
+            }
+            _ => {
+                let message = "--client-id and --client-secret-file go together".to_owned();
+                Err(Failure::Said(Exit::Usage, message))
+            }
+        }
+    }
+
     fn names_files(&self) -> bool {
         self.ca.is_some() || self.cert.is_some() || self.key.is_some()
     }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(file).map_err(|error| Failure::refused(format_args!("{}: can't be read: {error}", file.display())))
+    let bytes = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(file)
+    };
+    bytes.map_err(|error| Failure::refused(format_args!("{}: can't be read: {error}", file.display())))
 }
 
 /// A request that tells the server when nobody waits any more.

@@ -1,4 +1,4 @@
-//! `dev-certs`: certificates with which TLS can be tried. Their authority's key is made, used and
+//! `dev-certs`: certificates with which TLS can be tried, and a configuration that knows the client's. Their authority's key is made, used and
 //! forgotten, so nobody who finds the files can make another certificate.
 
 use std::fs::{self, OpenOptions};
@@ -16,6 +16,8 @@ use rcgen::{
 use zeroize::Zeroizing;
 
 use crate::authority::ports::Clock as _;
+use crate::config::DEFAULT_REALM;
+use crate::domain::client::Role;
 use crate::listener::Identity;
 use crate::system::SystemClock;
 
@@ -27,11 +29,12 @@ const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 const BACKDATED: Duration = Duration::from_secs(3_600);
 const CERTIFICATE_MODE: u32 = 0o644;
 const KEY_MODE: u32 = 0o600;
+const CONFIG: &str = "server.toml";
 
 /// Make certificates to try TLS with, valid for a year
 #[derive(Debug, Args)]
 pub(super) struct DevCerts {
-    /// Directory for ca.pem, server.pem, server-key.pem, client.pem and client-key.pem
+    /// Directory for ca.pem, server.pem, server-key.pem, client.pem, client-key.pem and server.toml
     #[arg(value_name = "DIR")]
     directory: PathBuf,
     /// Whom the client's certificate names [default: spiffe://dev.local/client]
@@ -42,9 +45,11 @@ pub(super) struct DevCerts {
 impl DevCerts {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
         let directory = &self.directory;
-        let files =
-            files(self.spiffe_id.as_deref().unwrap_or("spiffe://dev.local/client")).map_err(Failure::refused)?;
+        let client = self.spiffe_id.as_deref().unwrap_or("spiffe://dev.local/client");
+        let mut files = files(client).map_err(Failure::refused)?;
         fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
+        let absolute = fs::canonicalize(directory).map_err(|error| failed(directory, &error))?;
+        files.push((CONFIG, CERTIFICATE_MODE, Zeroizing::new(config(&absolute, client))));
         // All or none: a pair of which one half is from before fits nothing.
         for (name, ..) in &files {
             let path = directory.join(name);
@@ -58,11 +63,7 @@ impl DevCerts {
         }
         let shown = directory.display();
         writeln!(streams.out, "made {shown}/ca.pem, and server and client certificates for a year")?;
-        writeln!(
-            streams.out,
-            "  token-authority serve --tls-certificate {shown}/server.pem --tls-key {shown}/server-key.pem \
-             --tls-client-ca {shown}/ca.pem"
-        )?;
+        writeln!(streams.out, "  token-authority serve --config {shown}/{CONFIG}")?;
         writeln!(
             streams.out,
             "  token-authority token issue --subject alice --ca {shown}/ca.pem --cert {shown}/client.pem \
@@ -96,6 +97,20 @@ fn files(spiffe_id: &str) -> Result<Vec<NewFile>, rcgen::Error> {
         ("client.pem", CERTIFICATE_MODE, client),
         ("client-key.pem", KEY_MODE, client_key),
     ])
+}
+
+/// For a server that demands certificates, and lets the client's do everything.
+fn config(directory: &Path, client: &str) -> String {
+    let file = |name| directory.join(name).display().to_string();
+    let roles: Vec<_> = Role::ALL.into_iter().map(Role::name).collect();
+    format!(
+        "[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n\n[realm]\nname = {DEFAULT_REALM:?}\n\n\
+         [[realm.clients]]\nid = \"dev\"\ncertificates = [{client:?}]\naudiences = \"any\"\nscopes = \"any\"\n\
+         roles = {roles:?}\n",
+        file("server.pem"),
+        file("server-key.pem"),
+        file("ca.pem"),
+    )
 }
 
 /// A certificate with its key.

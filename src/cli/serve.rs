@@ -13,6 +13,7 @@ use crate::config::{
     TraceRatio,
 };
 use crate::domain::ids::RealmName;
+use crate::system;
 use crate::telemetry::Telemetry;
 
 use super::failure::{Exit, Failure};
@@ -82,6 +83,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
+        system::keep_memory_private()?;
         let config = Config::load(self.into(), &Environment::of_process())?;
         block_on_all_cores(async {
             let telemetry = Telemetry::start(&config.log, &config.traces).map_err(Failure::refused)?;

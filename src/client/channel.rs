@@ -7,6 +7,9 @@ use http::Uri;
 use tonic::transport::ClientTlsConfig;
 use tonic::transport::{Channel, Endpoint};
 
+use super::authority_channel::AuthorityChannel;
+use super::proof::Proof;
+
 /// An address that no channel can be made of.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{address:?} {problem}")]
@@ -18,7 +21,7 @@ pub struct InvalidAddress {
 }
 
 /// How a channel treats its connections and calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ChannelOptions {
     /// How long a call may take until its answer begins.
     pub deadline: Duration,
@@ -27,6 +30,8 @@ pub struct ChannelOptions {
     /// How often a silent connection is asked for a sign of life; without one within half of this
     /// it is given up, so that a feed on it starts anew.
     pub keep_alive: Duration,
+    /// What each call shows of its caller, unless it says something itself; nothing by default.
+    pub proof: Proof,
 }
 
 impl Default for ChannelOptions {
@@ -35,6 +40,7 @@ impl Default for ChannelOptions {
             deadline: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             keep_alive: Duration::from_secs(10),
+            proof: Proof::default(),
         }
     }
 }
@@ -43,8 +49,9 @@ impl ChannelOptions {
     /// A channel that shares calls out among these addresses, each `http://HOST:PORT`, and connects
     /// when it is used. A call that meets an address that is away fails as UNAVAILABLE, and the next
     /// may meet another: the SDK repeats its own. Call it inside a Tokio runtime.
-    pub fn balance(self, addresses: &[impl AsRef<str>]) -> Result<Channel, InvalidAddress> {
-        balance(addresses.iter().map(|address| self.endpoint("http", address.as_ref())))
+    pub fn balance(self, addresses: &[impl AsRef<str>]) -> Result<AuthorityChannel, InvalidAddress> {
+        let channel = balance(addresses.iter().map(|address| self.endpoint("http", address.as_ref())))?;
+        Ok(AuthorityChannel::new(channel, self.proof))
     }
 
     /// The same over TLS, each address `https://HOST:PORT`: `tls` says whom to trust, and what
@@ -54,14 +61,15 @@ impl ChannelOptions {
         self,
         addresses: &[impl AsRef<str>],
         tls: &ClientTlsConfig,
-    ) -> Result<Channel, InvalidAddress> {
-        balance(addresses.iter().map(|address| {
+    ) -> Result<AuthorityChannel, InvalidAddress> {
+        let channel = balance(addresses.iter().map(|address| {
             let address = address.as_ref();
             self.endpoint("https", address)?.tls_config(tls.clone()).map_err(|_| InvalidAddress {
                 address: address.to_owned(),
                 problem: "can't be reached with these certificates, which can't be read",
             })
-        }))
+        }))?;
+        Ok(AuthorityChannel::new(channel, self.proof))
     }
 
     fn endpoint(&self, scheme: &str, address: &str) -> Result<Endpoint, InvalidAddress> {

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 use tonic::codegen::BoxFuture;
-use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tracing::warn;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
 use crate::clock::Clock;
 use crate::domain::ids::RealmName;
@@ -40,7 +40,7 @@ pub trait FetchKeys: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(super) enum Source {
     /// Told by the authority at each change.
-    Watch(TokenServiceClient<Channel>),
+    Watch(TokenServiceClient<AuthorityChannel>),
     /// Read again and again.
     Fetch(Box<dyn FetchKeys>),
 }
@@ -138,7 +138,11 @@ impl Keys {
         Ok(())
     }
 
-    async fn watch(&self, mut authority: TokenServiceClient<Channel>, failures: &mut u32) -> Result<(), Status> {
+    async fn watch(
+        &self,
+        mut authority: TokenServiceClient<AuthorityChannel>,
+        failures: &mut u32,
+    ) -> Result<(), Status> {
         let request = WatchJwksRequest { realm: self.realm.to_string() };
         let mut sets = authority.watch_jwks(request).await?.into_inner();
         while let Some(set) = sets.message().await? {

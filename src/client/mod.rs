@@ -7,6 +7,7 @@
 //! behind, about the token itself.
 
 mod attach;
+mod authority_channel;
 mod backoff;
 mod challenge;
 mod channel;
@@ -14,7 +15,9 @@ mod credentials;
 mod identity;
 mod jwks_http;
 mod keys;
+mod proof;
 mod protect;
+mod receipts;
 mod refresh;
 mod rejection;
 mod replay;
@@ -26,11 +29,13 @@ mod token_storage;
 mod verifier;
 
 pub use attach::AttachToken;
+pub use authority_channel::AuthorityChannel;
 pub use backoff::Backoff;
 pub use channel::{ChannelOptions, InvalidAddress};
 pub use identity::Identity;
 pub use jwks_http::HttpJwks;
 pub use keys::{FetchKeys, NotFetched};
+pub use proof::{InvalidProof, Proof};
 pub use protect::{Protect, Protected};
 pub use refresh::SessionOver;
 pub use rejection::{Lacking, NotAuthenticated, Outage, Rejection};

@@ -8,13 +8,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
-use tonic::transport::Channel;
 use tracing::warn;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
+use super::receipts::Receipts;
 use super::revocation_entry::{read, time};
 use crate::clock::Clock;
-use crate::domain::ids::RealmName;
+use crate::domain::ids::{RealmName, SubscriberName};
 use crate::domain::time::Timestamp;
 use crate::proto::v1;
 use crate::proto::v1::token_service_client::TokenServiceClient;
@@ -42,7 +43,8 @@ enum Broken {
 #[derive(Debug)]
 pub(super) struct Revocations {
     realm: RealmName,
-    authority: TokenServiceClient<Channel>,
+    name: SubscriberName,
+    authority: TokenServiceClient<AuthorityChannel>,
     index: Arc<RevocationIndex>,
     clock: Arc<dyn Clock>,
     /// Every revocation up to here is in the index: milliseconds, or `NEVER`.
@@ -54,12 +56,13 @@ pub(super) struct Revocations {
 impl Revocations {
     pub(super) fn new(
         realm: RealmName,
-        authority: TokenServiceClient<Channel>,
+        name: SubscriberName,
+        authority: TokenServiceClient<AuthorityChannel>,
         index: Arc<RevocationIndex>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (complete_to, pruned) = (AtomicI64::new(NEVER), AtomicI64::new(0));
-        Self { realm, authority, index, clock, complete_to, pruned, progress: watch::Sender::new(()) }
+        Self { realm, name, authority, index, clock, complete_to, pruned, progress: watch::Sender::new(()) }
     }
 
     /// How far back the last moment lies up to which every revocation is known.
@@ -101,20 +104,26 @@ impl Revocations {
     }
 
     async fn read_stream(&self, revision: &mut String, failures: &mut u32) -> Result<std::convert::Infallible, Broken> {
-        let after_revision = revision.clone();
-        let request = v1::WatchRevocationsRequest { realm: self.realm.to_string(), after_revision };
-        let mut events = self.authority.clone().watch_revocations(request).await?.into_inner();
+        let (mut receipts, said) = Receipts::open(
+            self.realm.to_string(),
+            v1::RevocationSubscription { after_revision: revision.clone(), client_name: self.name.to_string() },
+        );
+        let mut messages = self.authority.clone().follow_revocations(said).await?.into_inner();
         let mut stream = Stream { complete: !revision.is_empty(), next: 1 };
         loop {
-            let message = timeout(SILENCE, events.message()).await;
+            let message = tokio::select! {
+                message = timeout(SILENCE, messages.message()) => message,
+                () = receipts.send_due() => continue,
+            };
             let message = message.map_err(|_| Status::deadline_exceeded("no heartbeat"))??;
-            let event = message.ok_or_else(|| Status::unavailable("closed"))?.event;
-            let news = stream.read(event)?;
+            let message = message.ok_or_else(|| Status::unavailable("closed"))?;
+            let news = stream.read(message.revocations.and_then(|revocations| revocations.event))?;
             // Entries hold even if what follows fails: the set only grows.
             for entry in news.entries {
                 let entry = read(&self.realm, entry).ok_or(Broken::Gap("an entry can't be understood"))?;
                 self.index.insert(&entry);
             }
+            receipts.applied(message.receipt);
             if !news.revision.is_empty() {
                 *revision = news.revision;
             }

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tracing::warn;
 use zeroize::Zeroizing;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
 use super::refresh::{Failure, SessionOver};
 use super::revocation_entry::time;
@@ -61,7 +61,7 @@ pub enum NoToken {
 #[derive(Debug)]
 #[must_use]
 pub struct TokenSourceBuilder {
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     realm: String,
     client_id: String,
     storage: Arc<dyn TokenStorage>,
@@ -158,7 +158,7 @@ impl State {
 }
 
 struct Shared {
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     realm: String,
     client_id: String,
     storage: Arc<dyn TokenStorage>,
@@ -177,9 +177,9 @@ pub struct TokenSource(Arc<Shared>);
 
 impl TokenSource {
     /// Refreshes at this authority.
-    pub fn builder(authority: Channel) -> TokenSourceBuilder {
+    pub fn builder(authority: impl Into<AuthorityChannel>) -> TokenSourceBuilder {
         TokenSourceBuilder {
-            authority: TokenServiceClient::new(authority),
+            authority: TokenServiceClient::new(authority.into()),
             realm: String::new(),
             client_id: String::new(),
             storage: Arc::new(MemoryStorage::default()),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::Uri;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tracing::debug;
 
+use super::authority_channel::AuthorityChannel;
 use super::backoff::Backoff;
 use super::identity::Identity;
 use super::jwks_http::HttpJwks;
@@ -18,7 +18,7 @@ use super::keys::{FetchKeys, Keys, Source};
 use super::rejection::{NotAuthenticated, Outage, Rejection};
 use super::revocations::Revocations;
 use crate::clock::{Clock, SystemClock};
-use crate::domain::ids::{Audience, InvalidName, RealmName};
+use crate::domain::ids::{Audience, InvalidName, RealmName, SubscriberName};
 use crate::proto::v1::IntrospectTokenRequest;
 use crate::proto::v1::token_service_client::TokenServiceClient;
 use crate::verify;
@@ -26,6 +26,8 @@ use crate::verify::keys::{Issuers, KeySet};
 use crate::verify::revocations::RevocationIndex;
 use crate::verify::{Leeway, VerifiedToken};
 
+/// Where the audience is no name for a subscriber.
+const UNNAMED: &str = "verifier";
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 const REREAD_KEYS_EVERY: Duration = Duration::from_secs(30);
@@ -49,10 +51,11 @@ pub enum WhenStale {
 #[derive(Debug)]
 #[must_use]
 pub struct VerifierBuilder {
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     issuer: String,
     audience: String,
     realm: String,
+    name: Option<String>,
     fetch: Option<Box<dyn FetchKeys>>,
     reread_keys_every: Duration,
     max_staleness: Duration,
@@ -66,6 +69,12 @@ impl VerifierBuilder {
     /// For another realm than `default`.
     pub fn realm(self, realm: &str) -> Self {
         Self { realm: realm.to_owned(), ..self }
+    }
+
+    /// What operators of the authority are told if this verifier lags behind the revocations, such as the
+    /// service and its host; by default the audience. Printable ASCII, at most 128 bytes.
+    pub fn name(self, name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..self }
     }
 
     /// Reads the key set over HTTP instead of the channel.
@@ -104,20 +113,24 @@ impl VerifierBuilder {
     }
 
     /// Starts following keys and revocations; they end with the last clone of the verifier. Call it
-    /// inside a Tokio runtime. Fails for a realm or audience that is no name.
+    /// inside a Tokio runtime. Fails for a realm, audience or name that is none.
     pub fn build(self) -> Result<Verifier, InvalidName> {
         let realm = RealmName::parse(&self.realm)?;
         let audience = Audience::parse(&self.audience)?;
+        let name = match &self.name {
+            Some(name) => SubscriberName::parse(name)?,
+            None => SubscriberName::parse(audience.as_str()).or_else(|_| SubscriberName::parse(UNNAMED))?,
+        };
         // The feed counts its messages and knows no partitions: how far it is stands with it.
         let (set, issuers, index) =
             (Arc::new(KeySet::default()), Arc::new(Issuers::default()), RevocationIndex::new(0));
         let index = Arc::new(index);
-        issuers.set(realm.clone(), [self.issuer]);
+        issuers.set(realm.clone(), [self.issuer], Arc::default());
         let source = self.fetch.map_or_else(|| Source::Watch(self.authority.clone()), Source::Fetch);
         let keys = Keys::new(realm.clone(), set.clone(), source, self.clock.clone(), self.reread_keys_every);
         let keys = Arc::new(keys);
         let authority = self.authority.clone();
-        let revocations = Revocations::new(realm.clone(), authority, index.clone(), self.clock.clone());
+        let revocations = Revocations::new(realm.clone(), name, authority, index.clone(), self.clock.clone());
         let revocations = Arc::new(revocations);
         let mut feeds = JoinSet::new();
         feeds.spawn({
@@ -150,7 +163,7 @@ struct Shared {
     audience: Audience,
     keys: Arc<Keys>,
     revocations: Arc<Revocations>,
-    authority: TokenServiceClient<Channel>,
+    authority: TokenServiceClient<AuthorityChannel>,
     max_staleness: Duration,
     when_stale: WhenStale,
     clock: Arc<dyn Clock>,
@@ -174,12 +187,13 @@ pub struct Verifier(Arc<Shared>);
 
 impl Verifier {
     /// Accepts tokens of this issuer, byte for byte, that are for this audience.
-    pub fn builder(authority: Channel, issuer: &str, audience: &str) -> VerifierBuilder {
+    pub fn builder(authority: impl Into<AuthorityChannel>, issuer: &str, audience: &str) -> VerifierBuilder {
         VerifierBuilder {
-            authority: TokenServiceClient::new(authority),
+            authority: TokenServiceClient::new(authority.into()),
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             realm: "default".to_owned(),
+            name: None,
             fetch: None,
             reread_keys_every: REREAD_KEYS_EVERY,
             max_staleness: MAX_STALENESS,

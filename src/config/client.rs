@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use crate::domain::caller_name::{CertificateName, ServiceAccount};
 use crate::domain::client::{Client, GrantType, Role};
-use crate::domain::ids::{Audience, ClientId, Scope};
+use crate::domain::ids::{Audience, ClientId, InvalidName, Scope};
 use crate::domain::policy::{Allowed, RealmPolicy};
 use crate::verify::client::{RegisteredClient, SecretHash};
 use crate::verify::keys::PublicKey;
@@ -21,11 +22,13 @@ use super::value;
 pub(super) const CLIENTS: &str = "clients";
 
 /// Each key of a client.
-pub(super) const KEYS: [&str; 7] = ["id", "secrets", "keys", "grants", "audiences", "scopes", "roles"];
+pub(super) const KEYS: [&str; 9] =
+    ["id", "secrets", "keys", "certificates", "service_accounts", "grants", "audiences", "scopes", "roles"];
 
 /// One in use, and one that replaces it.
 const MOST_SECRETS: usize = 2;
 const MOST_KEYS: usize = 8;
+const MOST_NAMES: usize = 32;
 
 /// Parses the clients of a realm; what is wrong is added to `problems`.
 pub(super) fn clients(
@@ -46,7 +49,10 @@ pub(super) fn clients(
         };
         let head = table.head();
         let Some(client) = client(table, policy, problems) else { continue };
-        if clients.iter().any(|other| other.client.id == client.client.id) {
+        if let Some((name, other)) = shared_name(&client, &clients) {
+            let message = format!("{name} names client {:?} already", other.as_str());
+            problems.push(Problem { origin: head, message });
+        } else if clients.iter().any(|other| other.client.id == client.client.id) {
             let message = format!("client {:?} is there already", client.client.id.as_str());
             problems.push(Problem { origin: head, message });
         } else {
@@ -54,6 +60,16 @@ pub(super) fn clients(
         }
     }
     clients
+}
+
+/// A name by which another client is known already: a caller is one client.
+fn shared_name<'a>(client: &RegisteredClient, others: &'a [RegisteredClient]) -> Option<(String, &'a ClientId)> {
+    others.iter().find_map(|other| {
+        let certificate = client.certificates.iter().find(|name| other.certificates.contains(name));
+        let account = client.service_accounts.iter().find(|name| other.service_accounts.contains(name));
+        let name = certificate.map(ToString::to_string).or_else(|| account.map(ToString::to_string))?;
+        Some((name, &other.client.id))
+    })
 }
 
 /// The table of a client; it starts a line before its first key.
@@ -73,6 +89,8 @@ fn client(table: Table, policy: &RealmPolicy, problems: &mut Vec<Problem>) -> Op
     let id = reader.key("id", |raw| parsed(ClientId::parse(value::text(raw).unwrap_or_default())));
     let secrets = secrets(&mut reader);
     let keys = reader.key("keys", |raw| list(raw, MOST_KEYS, public_key)).unwrap_or_default();
+    let certificates = reader.key("certificates", |raw| names(raw, CertificateName::parse)).unwrap_or_default();
+    let service_accounts = reader.key("service_accounts", |raw| names(raw, ServiceAccount::parse)).unwrap_or_default();
     let grants = GrantType::ALL.map(|grant| (grant.name(), grant));
     let grants = reader.key("grants", |raw| list(raw, grants.len(), |item| value::one_of(item, &grants)));
     let roles = Role::ALL.map(|role| (role.name(), role));
@@ -84,8 +102,10 @@ fn client(table: Table, policy: &RealmPolicy, problems: &mut Vec<Problem>) -> Op
     let scopes_at = reader.set(&mut scopes, "scopes", |raw| allowed(raw, |text| parsed(Scope::parse(text))));
     within(&mut reader, audiences_at, &audiences, &policy.audiences);
     within(&mut reader, scopes_at, &scopes, &policy.scopes);
-    if reader.problems.len() == before && secrets.is_empty() && keys.is_empty() {
-        let message = "a client needs secrets or keys to prove who it is: `token-authority client-secret` makes one";
+    let proofs = [secrets.len(), keys.len(), certificates.len(), service_accounts.len()];
+    if reader.problems.len() == before && proofs.iter().all(|proofs| *proofs == 0) {
+        let message = "a client needs secrets, keys, certificates or service_accounts to prove who it is: \
+                       `token-authority client-secret` makes a secret";
         reader.wrong(head, message.to_owned());
     }
     reader.finish();
@@ -96,7 +116,7 @@ fn client(table: Table, policy: &RealmPolicy, problems: &mut Vec<Problem>) -> Op
         scopes,
         roles: roles.unwrap_or_default().into_iter().collect(),
     };
-    (problems.len() == before).then_some(RegisteredClient { client, secrets, keys })
+    (problems.len() == before).then_some(RegisteredClient { client, secrets, keys, certificates, service_accounts })
 }
 
 /// Refuses what the realm does not have: it would never apply.
@@ -137,6 +157,10 @@ fn public_key(raw: &Raw) -> Result<PublicKey, String> {
     };
     let members = members.ok_or(EXPECTED)?;
     PublicKey::from_jwk(&members).map_err(|error| format!("{error}: {EXPECTED}"))
+}
+
+fn names<T>(raw: &Raw, parse: fn(&str) -> Result<T, InvalidName>) -> Result<Vec<T>, String> {
+    list(raw, MOST_NAMES, |item| parsed(parse(value::text(item).unwrap_or_default())))
 }
 
 fn list<T>(raw: &Raw, most: usize, parse: impl Fn(&Raw) -> Result<T, String>) -> Result<Vec<T>, String> {

@@ -11,7 +11,7 @@ use super::realm::REALM;
 use super::value;
 
 /// Each key of a configuration file.
-pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
+pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
     (
         "server",
         &[
@@ -20,6 +20,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
             "health",
             "public_url",
             "insecure",
+            "anonymous",
             "max_connections",
             "peer_timeout",
             "handshake_timeout",
@@ -29,6 +30,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 6] = [
     ("tls", &["certificate", "key", "client_ca", "grpc", "http"]),
     ("store", &["url", "accept_unsafe", "max_staleness"]),
     ("keys", &["encryption_key_file", "previous_encryption_key_file"]),
+    ("kubernetes", &["issuer", "audience", "jwks_file", "jwks_url"]),
     ("log", &["format", "level"]),
     ("telemetry", &["otlp_endpoint", "trace_ratio"]),
 ];

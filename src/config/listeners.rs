@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::layers::Setting;
 use super::problem::{Origin, Problem};
-use super::{Exposure, TlsMode};
+use super::{AnonymousCalls, Exposure, TlsMode};
 
 /// The addresses that are listened on.
 pub(super) struct Addresses {
@@ -20,17 +20,32 @@ impl Addresses {
         // Health may be reached by anybody: it says no more than whether the server is ready.
         for (setting, tls, purpose) in [(&self.grpc, grpc, "issue tokens"), (&self.http, http, "use the HTTP side")] {
             let Some(address) = setting.value else { continue };
-            if exposure == Exposure::LoopbackOnly && tls != TlsMode::Mutual && !address.ip().is_loopback() {
+            if exposure == Exposure::LoopbackOnly && tls == TlsMode::Off && !address.ip().is_loopback() {
                 let message = format!(
-                    "{address} is reachable from other machines, and only a required client certificate \
-                     authenticates a caller, so anybody there could {purpose}: listen on 127.0.0.1, demand \
-                     certificates (tls.client_ca, and \"mutual\"), or pass --insecure (server.insecure = true) if the \
-                     network in front keeps strangers out"
+                    "{address} is reachable from other machines, and in plaintext anybody on the way could read tokens \
+                     and {purpose}: listen on 127.0.0.1, speak TLS (tls.certificate), or pass --insecure \
+                     (server.insecure = true) if the network in front keeps strangers out"
                 );
                 problems.push(Problem { origin: setting.origin.clone(), message });
             }
         }
         self.check_distinct(problems);
+    }
+
+    /// Notes that whoever comes would be the operator where others than this machine's processes can come.
+    pub(super) fn check_anonymous(
+        &self,
+        anonymous: &Setting<AnonymousCalls>,
+        exposure: Exposure,
+        tls: TlsMode,
+        problems: &mut Vec<Problem>,
+    ) {
+        let local = self.grpc.value.is_none_or(|address| is_local(address, tls));
+        if anonymous.value == Some(AnonymousCalls::Operator) && exposure == Exposure::LoopbackOnly && !local {
+            let message = "calls without a proof act as the operator only where gRPC listens on 127.0.0.1 without TLS, \
+                           or with --insecure (server.insecure = true)";
+            problems.push(Problem { origin: anonymous.origin.clone(), message: message.to_owned() });
+        }
     }
 
     fn check_distinct(&self, problems: &mut Vec<Problem>) {
@@ -49,4 +64,9 @@ impl Addresses {
             }
         }
     }
+}
+
+/// Whether nobody but this machine's own processes gets in, and without a word about who they are.
+pub(super) fn is_local(address: SocketAddr, tls: TlsMode) -> bool {
+    address.ip().is_loopback() && tls == TlsMode::Off
 }

@@ -10,13 +10,18 @@ use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
 use crate::verify::client::RegisteredClient;
 
+mod claims;
 mod client;
 mod connections;
+mod devices;
 mod document;
 mod environment;
+mod kubernetes;
 mod layers;
 mod listeners;
+mod messages;
 mod problem;
+mod rate_limits;
 mod reader;
 mod realm;
 mod realm_keys;
@@ -31,6 +36,7 @@ mod tests;
 
 pub use connections::ConnectionLimits;
 pub use environment::Environment;
+pub use kubernetes::{KeySetSource, KubernetesConfig};
 pub use problem::{ConfigError, Origin, Problem};
 pub use store_url::{RedisUrl, StoreUrl};
 pub use tls::{TlsConfig, TlsFlags, TlsMode};
@@ -63,6 +69,9 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Who may reach the listeners.
     pub exposure: Exposure,
+    /// As whom calls act that prove nobody; `None`: as the operator, in realms without clients. Where
+    /// others than this machine's own processes can call, always as nobody, unless the exposure says so.
+    pub anonymous: Option<AnonymousCalls>,
     /// The listeners' TLS; `None`: plaintext.
     pub tls: Option<TlsConfig>,
     /// How many connections are open, and how slow their peers may be.
@@ -83,6 +92,8 @@ pub struct Config {
     pub realms: Vec<RealmPolicy>,
     /// The clients of each realm that has any.
     pub clients: Registered,
+    /// Whose service accounts may be clients, if any.
+    pub kubernetes: Option<KubernetesConfig>,
     /// How logs are written.
     pub log: LogConfig,
     /// Where traces go.
@@ -97,6 +108,15 @@ pub enum Exposure {
     LoopbackOnly,
     /// Whoever the network lets through: the operator said `--insecure`.
     Insecure,
+}
+
+/// As whom calls of gRPC act that show no proof of their caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnonymousCalls {
+    /// As nobody: they may do what anybody may.
+    Nobody,
+    /// As the operator, whatever clients a realm has.
+    Operator,
 }
 
 /// What to do with a Redis that may lose what it acknowledged, or whose clock is wrong.
@@ -185,6 +205,7 @@ impl Default for Config {
             health: None,
             public_url: None,
             exposure: Exposure::default(),
+            anonymous: None,
             tls: None,
             connections: ConnectionLimits::default(),
             store: StoreUrl::Embedded(PathBuf::from("./data")),
@@ -195,6 +216,7 @@ impl Default for Config {
             create_key: CreateKey::default(),
             realms: realms::with_default(Vec::new()),
             clients: Registered::new(),
+            kubernetes: None,
             log: LogConfig { format: LogFormat::default(), level: "info".to_owned() },
             traces: TraceConfig::default(),
         }
@@ -224,6 +246,7 @@ impl Config {
         let public_url =
             layers.read("server", "public_url", value::public_url).or_flag(flags.public_url, "--public-url");
         let exposure = layers.read("server", "insecure", value::exposure).or_flag(flags.exposure, "--insecure");
+        let anonymous = layers.read("server", "anonymous", value::anonymous);
         let most = layers.read("server", "max_connections", connections::most);
         let peer_timeout = layers.read("server", "peer_timeout", connections::peer_timeout);
         let handshake_timeout = layers.read("server", "handshake_timeout", connections::handshake_timeout);
@@ -242,11 +265,15 @@ impl Config {
         let otlp_endpoint = otlp_endpoint.or_flag(flags.otlp_endpoint, "--otlp-endpoint");
         let ratio = layers.read("telemetry", "trace_ratio", traces::ratio).or_flag(flags.trace_ratio, "--trace-ratio");
 
+        let kubernetes = kubernetes::Said::read(&mut layers);
+
         let own_realm = layers.realm();
         layers.finish();
         let exposure = exposure.value.unwrap_or_default();
         addresses.check(exposure, tls.modes(), &mut problems);
+        addresses.check_anonymous(&anonymous, exposure, tls.modes().0, &mut problems);
         let tls = tls.complete(&mut problems);
+        let kubernetes = kubernetes.complete(&mut problems);
         let (realms, clients) = realms::read(own_realm, directory, &mut problems);
         if !problems.is_empty() {
             problems.sort_by(|a, b| a.origin.place().cmp(&b.origin.place()));
@@ -258,6 +285,7 @@ impl Config {
             health: addresses.health.value,
             public_url: public_url.value,
             exposure,
+            anonymous: anonymous.value,
             tls,
             connections: ConnectionLimits {
                 most: most.value.unwrap_or(default.connections.most),
@@ -272,6 +300,7 @@ impl Config {
             create_key: flags.create_key,
             realms,
             clients,
+            kubernetes,
             log: LogConfig {
                 format: format.value.unwrap_or(default.log.format),
                 level: level.value.unwrap_or(default.log.level),
@@ -281,6 +310,16 @@ impl Config {
                 ratio: ratio.value.unwrap_or(default.traces.ratio),
             },
         })
+    }
+
+    /// Whether the operator vouches for whoever reaches the listeners.
+    pub fn lets_strangers_in(&self) -> bool {
+        self.exposure == Exposure::Insecure
+    }
+
+    /// Whether nobody but this machine's own processes can reach gRPC, which then speaks plaintext.
+    pub fn grpc_is_local(&self) -> bool {
+        listeners::is_local(self.grpc, self.tls.as_ref().map_or(TlsMode::Off, |tls| tls.grpc))
     }
 
     /// The names of the realms.

@@ -5,7 +5,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::domain::algorithm::Algorithm;
-use crate::domain::claims::REGISTERED;
 use crate::domain::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use crate::domain::policy::{
     Allowed, AtLimit, COOKIE_PREFIX, LateRecovery, MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy, Rotation,
@@ -17,13 +16,13 @@ use super::document::{Raw, Table};
 use super::problem::{Origin, Problem};
 use super::reader::Reader;
 use super::realms::permissive;
-use super::{DEFAULT_REALM, realm_keys, value};
+use super::{DEFAULT_REALM, claims, devices, messages, rate_limits, realm_keys, value};
 
 /// The table that defines a realm.
 pub(super) const REALM: &str = "realm";
 
 /// Each key of it.
-pub(super) const KEYS: [&str; 17] = [
+pub(super) const KEYS: [&str; 19] = [
     "name",
     "algorithm",
     "access_lifetime",
@@ -39,6 +38,8 @@ pub(super) const KEYS: [&str; 17] = [
     "default_audience",
     "scopes",
     "claims",
+    "registered_claims",
+    "subject_claim",
     "default_client",
     "access_cookie",
 ];
@@ -66,15 +67,25 @@ pub(super) struct RealmTable {
 pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<RealmTable> {
     let before = problems.len();
     let keys = table.take_table(realm_keys::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let devices = table.take_table(devices::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let limits = table.take_table(rate_limits::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
+    let told = table.take_table(messages::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let clients = table.take(CLIENTS);
     let mut reader = Reader::new(table, &KEYS, problems);
     let policy = read(&mut reader);
     reader.finish();
     let keys = keys.map(|keys| realm_keys::read(keys, problems));
+    let limits = limits.map(|limits| rate_limits::read(limits, problems));
+    let told = told.map(|told| messages::read(told, problems));
     let mut policy = policy?;
     if let Some(keys) = keys {
         policy.keys = keys;
     }
+    if let Some(devices) = devices {
+        policy.devices = devices::read(devices, &policy, problems);
+    }
+    policy.rate_limits = limits.unwrap_or_default();
+    policy.messages = told.unwrap_or_default();
     let clients = clients.map(|clients| client::clients(clients, &policy, problems)).unwrap_or_default();
     (problems.len() == before).then_some(RealmTable { policy, clients })
 }
@@ -101,11 +112,11 @@ fn read(reader: &mut Reader<'_>) -> Option<RealmPolicy> {
         [("refuse", AtLimit::Refuse), ("evict-oldest", AtLimit::EvictOldest), ("evict-idlest", AtLimit::EvictIdlest)];
     reader.set(&mut policy.at_limit, "at_limit", |raw| value::one_of(raw, &at_limit));
     reader.set(&mut policy.scopes, "scopes", |raw| allowed(raw, |text| parsed(Scope::parse(text))));
-    reader.set(&mut policy.claims, "claims", |raw| allowed(raw, claim_name));
     reader.set(&mut policy.default_client, "default_client", default_client);
     reader.set(&mut policy.access_cookie, "access_cookie", access_cookie);
     lifetimes(reader, &mut policy, &head);
     audiences(reader, &mut policy);
+    claims::read(reader, &mut policy);
     Some(policy)
 }
 
@@ -182,16 +193,6 @@ fn access_cookie(raw: &Raw) -> Result<CookieName, String> {
     let text = value::text(raw).filter(|text| text.starts_with(COOKIE_PREFIX));
     let text = text.ok_or_else(|| format!("must start with {COOKIE_PREFIX:?}, so that browsers guard it"))?;
     parsed(CookieName::parse(text))
-}
-
-fn claim_name(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
-        return Err("claim must be 1 to 255 bytes without control characters".to_owned());
-    }
-    if REGISTERED.contains(&text) {
-        return Err(format!("{text:?} is a registered claim that the authority sets itself"));
-    }
-    Ok(text.to_owned())
 }
 
 /// Parses `"any"` or a list.

@@ -10,8 +10,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::domain::algorithm::Algorithm;
 use crate::domain::client::{GrantType, Role};
+use crate::domain::device::{DevicePolicy, OnChange, Untrusted};
 use crate::domain::ids::{Audience, ClientId, Scope};
+use crate::domain::own_claims::{ClaimType, OwnClaim, OwnClaims, Presence};
 use crate::domain::policy::{Allowed, AtLimit, Rotation};
+use crate::domain::token_profile::{SaidBy, TokenProfile};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/token-authority.toml");
 
@@ -61,8 +64,15 @@ fn the_example_names_every_key_and_says_the_defaults() {
     let of_realm = [
         (realm::REALM, &realm::KEYS[..]),
         ("realm.keys", &realm_keys::KEYS[..]),
+        ("realm.devices", &devices::KEYS[..]),
+        ("realm.rate_limits", &rate_limits::KEYS[..]),
+        ("realm.messages", &messages::KEYS[..]),
         ("[realm.clients]", &client::KEYS[..]),
     ];
+    // In place of another key, so they can't be spelled out beside it.
+    for key in claims::KEYS {
+        assert!(text.lines().any(|line| line.starts_with(&format!("#   {key} "))), "realm.claims.NAME.{key}");
+    }
     for (section, keys) in layers::SECTIONS.iter().copied().chain(of_realm) {
         let table = spelled.split(&format!("\n[{section}]\n")).nth(1).expect(section);
         let table = table.split("\n[").next().unwrap_or_default();
@@ -156,8 +166,34 @@ fn each_key_of_a_realm_has_bounds() {
         ("scopes = [\"a b\"]", "\"a b\": scope must be"),
         ("scopes = [1]", "must be \"any\" or a list"),
         ("claims = [\"sub\"]", "\"sub\" is a registered claim"),
+        ("claims = 1", "or tables: [realm.claims.NAME]"),
+        ("claims = { role = \"string\" }", "must be a table, such as { type = \"string\", required = true }"),
+        ("[realm.claims.aud]", "\"aud\" is a registered claim"),
+        ("[realm.claims.role]\ntype = \"text\"", "\"text\": must be \"any\" or \"string\" or "),
+        ("[realm.claims.role]\nrequired = \"yes\"", "must be true or false"),
+        ("[realm.claims.role]\nrequire = true", "did you mean \"required\"?"),
+        ("registered_claims = [\"jti\"]", "\"jti\": must be \"iss\" or \"aud\" or "),
+        ("registered_claims = \"none\"", "must be \"all\" or a list of \"iss\", \"aud\", "),
+        (
+            "audiences = [\"a\", \"b\"]\nscopes = []\nregistered_claims = []",
+            "\"aud\" can be left out only where audiences is",
+        ),
+        (
+            "audiences = [\"a\"]\nscopes = [\"s\"]\nregistered_claims = []",
+            "\"scope\" can be left out only where scopes = []",
+        ),
+        (
+            "default_client = \"none\"\nregistered_claims = [\"aud\", \"scope\"]",
+            "\"client_id\" can be left out only where default_client names",
+        ),
+        ("subject_claim = \"jti\"", "\"jti\" is a registered claim"),
+        ("claims = [\"id\"]\nsubject_claim = \"id\"", "\"id\" is one of claims"),
         ("default_client = \"\"", "or \"none\""),
         ("keys = \"90d\"", "must be a table: [realm.keys]"),
+        ("[realm.messages]\nrefresh_invalid = \"\"", "message must be 1 to 255 printable ASCII"),
+        ("[realm.messages]\naccess_invalid = \"a \\\"b\\\"\"", "without '\"' and '\\'"),
+        ("[realm.messages]\nrevoked = \"gone\"", "access_invalid is missing"),
+        ("[realm.messages]\nrevoke = \"gone\"", "did you mean \"revoked\"?"),
         ("[realm.keys]\nlifetime = \"never\"", "or \"none\""),
         ("[realm.keys]\nlifetime = \"59m\"", "from 1h to "),
         ("[realm.keys]\nlifetime = \"1h\"", "lifetime = 1h must be at least twice publish_ahead = 1h"),
@@ -165,7 +201,19 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.keys]\npublish_ahead = \"8d\"", "from 10m to 7days"),
         ("[realm.keys]\nalgorithms = [\"RS512\"]", "\"RS512\": must be \"RS256\" or "),
         ("[realm.keys]\nalgorithms = \"ES256\"", "must be a list of algorithms"),
+        ("[realm.devices]\ntrust_lifetime = \"366d\"", "from 1s to "),
+        ("[realm.devices]\non_change = \"warn\"", "\"note\""),
+        ("[realm.devices]\nuntrusted = false", "\"allow\""),
+        ("[realm.devices]\nuntrusted_access_lifetime = \"16m\"", "not be longer than access_lifetime = 15m"),
+        ("[realm.devices]\nuntrusted_session_lifetime = \"8d\"", "not be longer than session_lifetime = 7days"),
+        ("[realm.devices]\nremember = \"91d\"", "from 0s to "),
+        ("[realm.devices]\nremembr = \"1d\"", "did you mean \"remember\"?"),
         ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
+        ("[realm.rate_limits]\nby_caller = 5", "such as \"30/1m\", from 1 to 1000000 in 1s to 1day"),
+        ("[realm.rate_limits]\nby_caller = \"0/1s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/0s\"", "or \"none\""),
+        ("[realm.rate_limits]\nby_caller = \"5/1500ms\"", "in whole seconds"),
+        ("[realm.rate_limits]\nby_user = \"5/1s\"", "did you mean \"by_caller\"?"),
     ] {
         let error = key(line);
         let last = line.lines().count() + 2;
@@ -196,6 +244,14 @@ fn a_realm_file_says_it_all() {
         lifetime = "none"
         publish_ahead = "20m"
         algorithms = ["ES256", "EdDSA"]
+
+        [realm.devices]
+        trust_lifetime = "45d"
+        on_change = "untrust"
+        untrusted = "refuse"
+        untrusted_access_lifetime = "5m"
+        untrusted_session_lifetime = "1d"
+        remember = "90d"
     "#;
     let config = load(text, &[], Flags::default()).expect("loads");
     assert_eq!(config.realm_names().map(RealmName::as_str).collect::<Vec<_>>(), ["default", "web"]);
@@ -204,14 +260,64 @@ fn a_realm_file_says_it_all() {
     assert_eq!(web.session_lifetime, Duration::from_secs(45 * 86_400));
     assert_eq!(web.remember_me_lifetime, web.session_lifetime, "never shorter than a session's");
     assert_eq!(web.idle_timeout, Some(Duration::from_secs(1800)));
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let devices = DevicePolicy {
+        trust_lifetime: days(45),
+        on_change: OnChange::Untrust,
+        untrusted: Untrusted::Refuse,
+        untrusted_access_lifetime: Some(Duration::from_secs(300)),
+        untrusted_session_lifetime: Some(days(1)),
+        remember: days(90),
+    };
+    assert_eq!(web.devices, devices);
     assert_eq!(web.reuse_leeway, Duration::ZERO);
     assert_eq!((web.rotation, web.max_sessions, web.at_limit), (Rotation::Off, 3, AtLimit::Refuse));
     assert_eq!(web.default_audience, Audience::parse("z").expect("an audience"), "the first as written");
     assert!(!web.scopes.contains(&Scope::parse("read").expect("a scope")));
-    assert!(web.claims.contains(&"role".to_owned()) && !web.claims.contains(&"roles".to_owned()));
+    assert_eq!(web.claims, OwnClaims::Only([("role".to_owned(), OwnClaim::default())].into()));
+    assert_eq!(*web.profile, TokenProfile::default());
     assert_eq!(web.default_client, None);
     assert_eq!((web.keys.lifetime, web.keys.publish_ahead), (None, Duration::from_secs(1200)));
     assert_eq!(web.key_algorithms().collect::<Vec<_>>(), [Algorithm::EdDsa, Algorithm::Es256]);
+}
+
+#[test]
+fn a_realm_says_what_its_tokens_say() {
+    let text = r#"
+        [realm]
+        name = "plain"
+        audiences = ["api"]
+        scopes = []
+        registered_claims = []
+        subject_claim = "user_id"
+
+        [realm.claims]
+        phone_number = { type = "string", required = true }
+
+        [realm.claims.level]
+        type = "integer"
+    "#;
+    let config = load(text, &[], Flags::default()).expect("loads");
+    let plain = &config.realms[1];
+    let profile = TokenProfile {
+        subject_claim: "user_id".to_owned(),
+        issuer: SaidBy::Realm(()),
+        audience: SaidBy::Realm(Audience::parse("api").expect("an audience")),
+        client: SaidBy::Realm(ClientId::parse("cli").expect("a client")),
+        scope: SaidBy::Realm(()),
+        session: SaidBy::Realm(()),
+        confirmation: SaidBy::Realm(()),
+    };
+    assert_eq!(*plain.profile, profile);
+    let phone = OwnClaim { kind: ClaimType::String, presence: Presence::Required };
+    let level = OwnClaim { kind: ClaimType::Integer, presence: Presence::Optional };
+    let claims = [("phone_number".to_owned(), phone), ("level".to_owned(), level)];
+    assert_eq!(plain.claims, OwnClaims::Only(claims.into()));
+    assert_eq!(
+        load(&text.replace("[]\n        subject", "\"all\"\n        subject"), &[], Flags::default())
+            .map(|config| config.realms[1].profile.client.clone()),
+        Ok(SaidBy::Token)
+    );
 }
 
 #[test]
@@ -284,16 +390,15 @@ fn nothing_listens_beyond_loopback_unless_said() {
 }
 
 #[test]
-fn what_demands_certificates_may_be_reached_from_anywhere() {
+fn what_speaks_tls_may_be_reached_from_anywhere() {
     let far = "[server]\ngrpc = \"0.0.0.0:1\"\nhttp = \"0.0.0.0:2\"\nhealth = \"0.0.0.0:3\"\n";
     let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
     let config = load(&format!("{far}{tls}client_ca = \"c\"\n"), &[], Flags::default()).expect("loads");
     let modes = config.tls.map(|tls| (tls.grpc, tls.http));
     assert_eq!(modes, Some((TlsMode::Mutual, TlsMode::Mutual)), "the default with a client_ca");
     for (more, wrong) in [
-        ("", vec![2, 3]),
-        ("client_ca = \"c\"\ngrpc = \"optional\"\n", vec![2]),
-        ("client_ca = \"c\"\nhttp = \"server\"\n", vec![3]),
+        ("grpc = \"off\"\nhttp = \"off\"\n", vec![2, 3]),
+        ("client_ca = \"c\"\nhttp = \"off\"\n", vec![3]),
         ("client_ca = \"c\"\ngrpc = \"off\"\n", vec![2]),
     ] {
         let refused = error(&format!("{far}{tls}{more}"));
@@ -302,8 +407,40 @@ fn what_demands_certificates_may_be_reached_from_anywhere() {
         assert!(lines.iter().zip(&expected).all(|(line, start)| line.starts_with(start)), "{more}: {refused}");
         assert_eq!((lines.len(), refused.lines().count()), (expected.len(), expected.len()), "{more}: {refused}");
     }
+    for more in ["", "client_ca = \"c\"\ngrpc = \"optional\"\nhttp = \"server\"\n"] {
+        assert!(load(&format!("{far}{tls}{more}"), &[], Flags::default()).is_ok(), "{more}");
+    }
     let refused = error("[server]\nhealth = \"127.0.0.1:8080\"\n");
     assert!(refused.starts_with("c.toml:2: server.health: HTTP and health would both listen"), "{refused}");
+}
+
+#[test]
+fn strangers_are_the_operator_only_where_there_are_none() {
+    let anonymous = "[server]\nanonymous = \"operator\"\n";
+    let config = load(anonymous, &[], Flags::default()).expect("on loopback");
+    assert_eq!(config.anonymous, Some(AnonymousCalls::Operator));
+    let tls = "[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+    let refused = error(&format!("{anonymous}{tls}"));
+    assert!(refused.starts_with("c.toml:2: server.anonymous: "), "{refused}");
+    let insecure = Flags { exposure: Some(Exposure::Insecure), ..Flags::default() };
+    assert!(load(&format!("{anonymous}{tls}"), &[], insecure).is_ok());
+    let nobody = load("[server]\nanonymous = \"none\"\n", &[], Flags::default()).expect("loads");
+    assert_eq!(nobody.anonymous, Some(AnonymousCalls::Nobody));
+}
+
+#[test]
+fn a_cluster_is_described_whole_or_not_at_all() {
+    let whole = "[kubernetes]\nissuer = \"https://c\"\naudience = \"a\"\njwks_url = \"http://127.0.0.1:1/jwks\"\n";
+    let config = load(whole, &[], Flags::default()).expect("loads").kubernetes.expect("a cluster");
+    assert_eq!(config.key_set, KeySetSource::Url("http://127.0.0.1:1/jwks".to_owned()));
+    for wrong in [
+        whole.replace("audience = \"a\"\n", ""),
+        whole.replace("issuer = \"https://c\"\n", ""),
+        whole.replace("http://127", "https://127"),
+        whole.replace("jwks_url = \"http://127.0.0.1:1/jwks\"\n", ""),
+    ] {
+        assert!(error(&wrong).starts_with("c.toml:"), "{wrong}");
+    }
 }
 
 #[test]
@@ -336,14 +473,14 @@ fn a_client_is_read_with_what_it_may_and_how_it_proves_itself() {
     let jwk = "{ kty = \"OKP\", crv = \"Ed25519\", x = \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\" }";
     let file = format!(
         "[realm]\nname = \"a\"\naudiences = [\"api\", \"mail\"]\n\
-         [[realm.clients]]\nid = \"gateway\"\nsecrets = [{hash:?}]\naudiences = [\"api\"]\nroles = [\"introspect\"]\n\
+         [[realm.clients]]\nid = \"gateway\"\nsecrets = [{hash:?}]\naudiences = [\"api\"]\nroles = [\"introspector\"]\n\
          [[realm.clients]]\nid = \"app\"\nkeys = [{jwk}]\nscopes = \"any\"\ngrants = [\"refresh_token\"]\n"
     );
     let config = load(&file, &[], Flags::default()).expect("loads");
     let [gateway, app] = config.clients[&RealmName::parse("a").expect("a realm")].as_slice() else { panic!("two") };
     assert_eq!((gateway.client.id.as_str(), gateway.secrets[0].to_string()), ("gateway", hash));
-    assert_eq!(gateway.client.check_role(Role::Introspect), Ok(()));
-    assert!(gateway.client.check_role(Role::Revoke).is_err() && gateway.client.grants.is_empty());
+    assert_eq!(gateway.client.check_role(Role::Introspector), Ok(()));
+    assert!(gateway.client.check_role(Role::SessionAdmin).is_err() && gateway.client.grants.is_empty());
     assert_eq!((&gateway.client.scopes, app.keys.len()), (&Allowed::Only([].into()), 1));
     assert_eq!((app.client.check_grant(GrantType::RefreshToken), &app.client.scopes), (Ok(()), &Allowed::Any));
     assert!(app.client.check_grant(GrantType::TokenExchange).is_err());
@@ -353,7 +490,7 @@ fn a_client_is_read_with_what_it_may_and_how_it_proves_itself() {
 fn a_wrong_client_is_refused_where_it_stands_and_no_secret_repeated() {
     let ok = format!("secrets = [\"sha256:{}\"]", "ab".repeat(32));
     for (lines, expected) in [
-        ("id = \"a\"", "c.toml:3: realm.clients: a client needs secrets or keys"),
+        ("id = \"a\"", "c.toml:3: realm.clients: a client needs secrets, keys, certificates"),
         (&format!("{ok}\n"), "c.toml:3: realm.clients: id is missing"),
         (
             &format!("id = \"a\"\n{ok}\nrole = 1"),

@@ -10,7 +10,7 @@ use http::Uri;
 
 use super::document::Raw;
 use super::store_url::StoreUrl;
-use super::{Exposure, LogFormat, StoreSafety};
+use super::{AnonymousCalls, Exposure, LogFormat, StoreSafety};
 
 /// The value as far as a message may repeat it.
 impl fmt::Display for Raw {
@@ -107,12 +107,18 @@ pub(super) fn exposure(raw: &Raw) -> Result<Exposure, String> {
     yes_or_no(raw, Exposure::Insecure, Exposure::LoopbackOnly)
 }
 
+/// Parses as whom calls act that prove nobody.
+pub(super) fn anonymous(raw: &Raw) -> Result<AnonymousCalls, String> {
+    one_of(raw, &[("none", AnonymousCalls::Nobody), ("operator", AnonymousCalls::Operator)])
+}
+
 /// Parses a yes or no, where yes is `--accept-unsafe-store`.
 pub(super) fn store_safety(raw: &Raw) -> Result<StoreSafety, String> {
     yes_or_no(raw, StoreSafety::Waived, StoreSafety::Required)
 }
 
-fn yes_or_no<T>(raw: &Raw, yes: T, no: T) -> Result<T, String> {
+/// Parses a yes or no.
+pub(super) fn yes_or_no<T>(raw: &Raw, yes: T, no: T) -> Result<T, String> {
     match raw {
         Raw::Boolean(false) => Ok(no),
         Raw::Boolean(true) => Ok(yes),

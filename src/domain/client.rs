@@ -32,24 +32,48 @@ impl GrantType {
     }
 }
 
-/// What a client may do beside getting tokens for itself.
+/// What a caller may do in its realm beside getting tokens for itself. Which calls that are stands in
+/// one table (`authority::authorization`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Introspect tokens for its audiences: a gateway, a resource server.
-    Introspect,
-    /// Revoke tokens of other clients too.
-    Revoke,
+    /// Vouches for subjects: logs them in, and keeps their sessions going.
+    Issuer,
+    /// Introspects tokens for its audiences, and follows revocations: a service that takes tokens.
+    Introspector,
+    /// Sees and ends sessions and tokens of anybody.
+    SessionAdmin,
+    /// Sees and ends the sessions of one subject, itself. Each bearer of an access token has it.
+    SelfService,
+    /// Turns the signing keys.
+    KeyAdmin,
+    /// Sees, and changes nothing.
+    Auditor,
+    /// Asks whether requests that it holds may pass.
+    Gateway,
 }
 
 impl Role {
     /// Each of them.
-    pub const ALL: [Self; 2] = [Self::Introspect, Self::Revoke];
+    pub const ALL: [Self; 7] = [
+        Self::Issuer,
+        Self::Introspector,
+        Self::SessionAdmin,
+        Self::SelfService,
+        Self::KeyAdmin,
+        Self::Auditor,
+        Self::Gateway,
+    ];
 
     /// As a realm file says it.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Introspect => "introspect",
-            Self::Revoke => "revoke",
+            Self::Issuer => "issuer",
+            Self::Introspector => "introspector",
+            Self::SessionAdmin => "session-admin",
+            Self::SelfService => "self-service",
+            Self::KeyAdmin => "key-admin",
+            Self::Auditor => "auditor",
+            Self::Gateway => "gateway",
         }
     }
 }

@@ -42,6 +42,10 @@ pub fn exchange(
     if given.session.is_none() {
         return Err(Refusal::NotExchangeable("the subject_token belongs to no session"));
     }
+    // The new token has another client, and has to say so.
+    if !given.profile.client.is_claim() {
+        return Err(Refusal::NotExchangeable("tokens of this realm don't name their client"));
+    }
     // The holder of the key is not the one who asks here.
     if given.confirmation.is_some() {
         return Err(Refusal::NotExchangeable("the subject_token is bound to a key"));
@@ -89,6 +93,7 @@ pub fn exchange(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use super::*;
     use crate::domain::claims::Claims;
@@ -124,6 +129,7 @@ mod tests {
         AccessToken {
             id: TokenId { epoch: 3, origin: Timestamp::from_seconds(900), random: [4; 16], route: Route::BySid },
             realm: RealmName::parse("web").expect("a realm"),
+            profile: Arc::default(),
             key: KeyNumber(1),
             subject: subject("ann"),
             client: ClientId::parse("app").expect("a client"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ids::{SessionId, SubjectKey};
+use super::ids::{DeviceId, SessionId, SubjectKey};
 use super::revocation::{RevocationEntry, RevocationScope};
 use super::time::Timestamp;
 
@@ -23,6 +23,8 @@ pub enum EndReason {
     Expired,
     /// It was not used for too long.
     Idle,
+    /// Its device was forgotten.
+    DeviceForgotten,
 }
 
 impl EndReason {
@@ -36,6 +38,7 @@ impl EndReason {
             Self::CutOff => "cut_off",
             Self::Expired => "expired",
             Self::Idle => "idle",
+            Self::DeviceForgotten => "device_forgotten",
         }
     }
 }
@@ -82,6 +85,14 @@ pub enum Fact {
         /// When the last of them expires.
         access_until: Timestamp,
     },
+    /// A device was used for the first time.
+    DeviceRegistered(DeviceId),
+    /// A known device came with another platform or user agent.
+    DeviceChanged(DeviceId),
+    /// A device is trusted until then.
+    DeviceTrusted(DeviceId, Timestamp),
+    /// A device was forgotten, and its sessions have ended.
+    DeviceForgotten(DeviceId),
     /// Everything known of the subject was erased.
     SubjectErased,
     /// A token without a session was revoked.
@@ -126,6 +137,10 @@ impl Fact {
             | Self::HealedForward { .. }
             | Self::Touched(_)
             | Self::ClaimsUpdated(_)
+            | Self::DeviceRegistered(_)
+            | Self::DeviceChanged(_)
+            | Self::DeviceTrusted(..)
+            | Self::DeviceForgotten(_)
             | Self::SubjectErased => return None,
         };
         Some(RevocationEntry { scope, until: until + ENTRY_SLACK })

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::claims::Claims;
+use super::device::{DevicePolicy, OnChange, Trust};
 use super::end_session::{end_all, end_session};
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, DeviceId, KeyNumber, RealmName, SessionId, Subject, SubjectKey};
@@ -14,6 +15,7 @@ use super::open_session::{Login, open_session};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
 use super::put_back::put_back;
 use super::refresh::{Refresh, refresh};
+use super::refusal::Refusal;
 use super::revocation::RevocationEntry;
 use super::session::{Device, Place};
 use super::subject::SubjectRecord;
@@ -21,12 +23,21 @@ use super::time::Timestamp;
 use super::token::RefreshToken;
 use super::touch::touch;
 use super::transition::{Context, Continuation, Decision, Fresh, Grant};
+use super::trust_device::{forget_device, trust_device};
 
 #[derive(Debug, Clone)]
 enum Step {
     Login {
         device: u8,
+        /// Tells one state of the device from another.
+        user_agent: u8,
         remember: bool,
+    },
+    Trust {
+        device: u8,
+    },
+    Forget {
+        device: u8,
     },
     /// Presents any refresh token ever given out: the newest, a lost one, a stolen one.
     Refresh {
@@ -52,7 +63,10 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0u8..4, any::<bool>()).prop_map(|(device, remember)| Step::Login { device, remember }),
+        3 => (0u8..4, prop_oneof![4 => Just(0u8), 1 => Just(1)], any::<bool>())
+            .prop_map(|(device, user_agent, remember)| Step::Login { device, user_agent, remember }),
+        1 => (0u8..4).prop_map(|device| Step::Trust { device }),
+        1 => (0u8..4).prop_map(|device| Step::Forget { device }),
         10 => any::<prop::sample::Index>().prop_map(|which| Step::Refresh { which }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Revoke { which }),
         1 => Just(Step::RevokeAll),
@@ -62,7 +76,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn policy(leeway: u64, at_limit: AtLimit) -> RealmPolicy {
+const TRUST: Duration = Duration::from_secs(3_600);
+const UNTRUSTED_ACCESS: Duration = Duration::from_secs(300);
+const UNTRUSTED_SESSION: Duration = Duration::from_secs(3_000);
+
+fn policy(leeway: u64, at_limit: AtLimit, on_change: OnChange) -> RealmPolicy {
     let mut policy = RealmPolicy::permissive(
         RealmName::parse("default").expect("a realm"),
         Audience::parse("default").expect("an audience"),
@@ -74,6 +92,13 @@ fn policy(leeway: u64, at_limit: AtLimit) -> RealmPolicy {
     policy.remember_me_lifetime = Duration::from_secs(14_400);
     policy.max_sessions = 3;
     policy.at_limit = at_limit;
+    policy.devices = DevicePolicy {
+        trust_lifetime: TRUST,
+        on_change,
+        untrusted_access_lifetime: Some(UNTRUSTED_ACCESS),
+        untrusted_session_lifetime: Some(UNTRUSTED_SESSION),
+        ..DevicePolicy::default()
+    };
     policy
 }
 
@@ -87,6 +112,13 @@ struct Known {
     /// For each generation: when its token was first consumed.
     consumed: HashMap<u64, Timestamp>,
     ended: bool,
+}
+
+/// What an observer outside knows of one device.
+#[derive(Default)]
+struct Seen {
+    user_agent: Option<u8>,
+    trusted_until: Timestamp,
 }
 
 struct World {
@@ -103,6 +135,7 @@ struct World {
     tokens: Vec<RefreshToken>,
     known: HashMap<SessionId, Known>,
     revoked: Vec<SessionId>,
+    devices: HashMap<u8, Seen>,
 }
 
 impl World {
@@ -119,13 +152,14 @@ impl World {
             tokens: Vec::new(),
             known: HashMap::new(),
             revoked: Vec::new(),
+            devices: HashMap::new(),
         }
     }
 
     fn decide<A>(
         &mut self,
         transition: impl Fn(Option<&SubjectRecord>, &Context<'_>) -> Decision<A>,
-    ) -> (Result<A, super::refusal::Refusal>, Vec<Fact>) {
+    ) -> (Result<A, Refusal>, Vec<Fact>) {
         self.drawn += 1;
         let mut fresh = [0; 16];
         fresh[..8].copy_from_slice(&self.drawn.to_be_bytes());
@@ -165,6 +199,12 @@ impl World {
         assert!(session.idle_expires <= session.expires);
         assert!(grant.access.expires <= session.ends(), "an access token outlives its session");
         assert!(grant.access.expires <= session.access_until);
+        let trust = self.record.as_ref().map(|record| record.trust(&session.device, self.now));
+        if trust == Some(Trust::Untrusted) && session.access.issued == self.now {
+            assert!(grant.access.expires <= self.now + UNTRUSTED_ACCESS, "an untrusted device's token lives too long");
+            let opened = session.created == self.now;
+            assert!(!opened || session.expires == self.now + UNTRUSTED_SESSION, "and so does its session");
+        }
         assert_eq!(refresh_expires, session.ends());
         let known = self.known.entry(id).or_insert_with(|| Known { expires: session.expires, ..Known::default() });
         assert_eq!(known.expires, session.expires, "the absolute expiry moved");
@@ -172,24 +212,80 @@ impl World {
         self.tokens.push(token);
     }
 
-    fn login(&mut self, device: u8, remember: bool) {
+    fn login(&mut self, device: u8, user_agent: u8, remember: bool) {
         let login = Login {
             subject: Subject::parse("ann").expect("a subject"),
             client: ClientId::parse("app").expect("a client"),
             audience: vec![Audience::parse("default").expect("an audience")],
             scope: Vec::new(),
             claims: Claims::default(),
-            device: Device { id: DeviceId::parse(&device.to_string()).ok(), ..Device::default() },
+            device: Device { id: Some(device_id(device)), user_agent: user_agent.to_string(), ..Device::default() },
             lifetime: if remember { Lifetime::Remembered } else { Lifetime::Standard },
             confirmation: None,
             request_id: None,
         };
-        let (answer, _) = self.decide(|record, context| open_session(record, &login, context));
+        let (answer, facts) = self.decide(|record, context| open_session(record, &login, context));
+        if answer != Err(Refusal::SessionLimitReached) {
+            self.note_use(device, user_agent, &facts, answer.as_ref().err());
+        }
         if let Ok(grant) = answer {
             self.check_grant(&grant);
         }
         let live = self.record.as_ref().map_or(0, |record| record.live(self.now).count());
         assert!(live <= self.policy.max_sessions, "{live} sessions");
+    }
+
+    fn note_use(&mut self, device: u8, user_agent: u8, facts: &[Fact], refusal: Option<&Refusal>) {
+        let seen = self.devices.entry(device).or_default();
+        let changed = seen.user_agent.is_some_and(|known| known != user_agent);
+        let noticed = facts.contains(&Fact::DeviceChanged(device_id(device)));
+        assert!(self.lossy || noticed == changed, "changed: {changed}, noticed: {noticed}");
+        if changed && self.policy.devices.on_change == OnChange::Refuse {
+            assert!(self.lossy || refusal == Some(&Refusal::DeviceNotTrusted));
+            return;
+        }
+        seen.user_agent = Some(user_agent);
+        if changed && self.policy.devices.on_change == OnChange::Untrust {
+            seen.trusted_until = Timestamp::ZERO;
+        }
+    }
+
+    fn trust(&mut self, device: u8) {
+        let id = device_id(device);
+        let (answer, _) = self.decide(|record, context| trust_device(record, &id, context));
+        let known = self.devices.get_mut(&device).filter(|seen| seen.user_agent.is_some());
+        assert!(self.lossy || answer.is_ok() == known.is_some(), "only a device that was used is trusted");
+        if let (Ok(until), Some(seen)) = (answer, known) {
+            assert_eq!(until, self.now + TRUST);
+            seen.trusted_until = until;
+        }
+    }
+
+    fn forget(&mut self, device: u8) {
+        let id = device_id(device);
+        let of_it: Vec<_> = self
+            .record
+            .iter()
+            .flat_map(|record| &record.sessions)
+            .filter(|session| session.device.id.as_ref() == Some(&id))
+            .map(|session| session.id)
+            .collect();
+        let (answer, _) = self.decide(|record, context| forget_device(record, &id, context));
+        assert!(answer.is_ok_and(|ended| ended <= of_it.len()));
+        let record = self.record.as_ref();
+        assert!(record.is_none_or(|record| record.device(&id).is_none()), "a forgotten device is known");
+        assert!(of_it.iter().all(|id| record.is_none_or(|record| record.session(*id).is_none())), "its session lives");
+        self.acknowledge(&of_it);
+        self.devices.remove(&device);
+    }
+
+    /// What the record says of trust is what was done to the devices, unless the store lost some of it.
+    fn check_devices(&self) {
+        for (device, seen) in self.devices.iter().filter(|_| !self.lossy) {
+            let told = Device { id: Some(device_id(*device)), ..Device::default() };
+            let trust = self.record.as_ref().map_or(Trust::Untrusted, |record| record.trust(&told, self.now));
+            assert_eq!(trust == Trust::Trusted, self.now < seen.trusted_until, "device {device}");
+        }
     }
 
     fn present(&mut self, token: &RefreshToken) {
@@ -201,6 +297,7 @@ impl World {
             confirmation: None,
             scope: Vec::new(),
             audience: Vec::new(),
+            device: None,
             arrived: self.now,
         };
         let (answer, facts) = self.decide(|record, context| refresh(record, &request, context));
@@ -255,7 +352,9 @@ impl World {
 
     fn run(&mut self, step: &Step) {
         match step {
-            Step::Login { device, remember } => self.login(*device, *remember),
+            Step::Login { device, user_agent, remember } => self.login(*device, *user_agent, *remember),
+            Step::Trust { device } => self.trust(*device),
+            Step::Forget { device } => self.forget(*device),
             Step::Refresh { which } if !self.tokens.is_empty() => {
                 let token = which.get(&self.tokens).clone();
                 self.present(&token);
@@ -289,11 +388,16 @@ impl World {
             }
             Step::Refresh { .. } | Step::Revoke { .. } | Step::Touch { .. } => {}
         }
+        self.check_devices();
     }
 
     fn acknowledge(&mut self, ended: &[SessionId]) {
         self.revoked.extend(ended);
     }
+}
+
+fn device_id(device: u8) -> DeviceId {
+    DeviceId::parse(&device.to_string()).expect("an id")
 }
 
 proptest! {
@@ -304,8 +408,9 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
         leeway in prop_oneof![Just(0u64), Just(10)],
         at_limit in prop_oneof![Just(AtLimit::Refuse), Just(AtLimit::EvictOldest), Just(AtLimit::EvictIdlest)],
+        on_change in prop_oneof![Just(OnChange::Note), Just(OnChange::Untrust), Just(OnChange::Refuse)],
     ) {
-        let mut world = World::new(policy(leeway, at_limit));
+        let mut world = World::new(policy(leeway, at_limit, on_change));
         for step in &steps {
             world.run(step);
         }
@@ -314,8 +419,8 @@ proptest! {
 
 #[test]
 fn a_session_in_use_is_written_once_a_minute() {
-    let mut world = World::new(policy(10, AtLimit::Refuse));
-    world.login(0, false);
+    let mut world = World::new(policy(10, AtLimit::Refuse, OnChange::Note));
+    world.login(0, 0, false);
     let id = world.tokens[0].session.session;
     for (seconds, touched) in [(0, false), (59, false), (1, true), (0, false), (59, false), (1, true)] {
         world.now = world.now + Duration::from_secs(seconds);

@@ -80,6 +80,12 @@ name!(
     "must be 1 to 128 bytes without control characters"
 );
 name!(
+    /// Who follows the revocations, as it calls itself: for operators to read.
+    SubscriberName, "client_name", 128,
+    |c| matches!(c, '\x20'..='\x7e'),
+    "must be 1 to 128 printable ASCII characters"
+);
+name!(
     /// A cookie (RFC 6265, section 4.1.1).
     CookieName, "cookie", 64,
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',
@@ -90,6 +96,13 @@ name!(
     KeyId, "kid", 64,
     |c| c.is_ascii_alphanumeric() || c == '-' || c == '_',
     "must be 1 to 64 base64url characters"
+);
+
+name!(
+    /// What a realm tells callers (`error_description`, RFC 6749, section 5.2).
+    Message, "message", 255,
+    |c| matches!(c, '\x20' | '\x21' | '\x23'..='\x5b' | '\x5d'..='\x7e'),
+    "must be 1 to 255 printable ASCII characters without '\"' and '\\' (RFC 6749, section 5.2)"
 );
 
 /// Who a token speaks for (`sub`). Personal data: no `Display`, redacted in `Debug`.

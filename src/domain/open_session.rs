@@ -1,9 +1,11 @@
 //! Logging in: opens a session, or issues a token that has none.
 
 use super::claims::Claims;
+use super::device::Trust;
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Route, Scope, SessionId, Subject, TokenId};
 use super::policy::{AtLimit, Lifetime, RealmPolicy};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
 use super::session::{Device, Session};
 use super::subject::{MAX_REQUESTS, NamedRequest, RequestId, SubjectRecord};
@@ -38,7 +40,7 @@ pub struct Login {
 /// logins can't exceed it (Keycloak #14689).
 pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = check(login, policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
@@ -49,8 +51,19 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     if let Some(answer) = repeated(&record, login, context) {
         return answer;
     }
+    if let Some(limit) = policy.rate_limits.issue_by_subject {
+        match limit.take_of(Limit::IssueBySubject, record.rates.logins, now) {
+            Ok(used) => record.rates.logins = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
+    }
+    let trust = match record.use_device(login.device.id.as_ref(), Some(&login.device), policy, &mut facts) {
+        Ok(trust) => trust,
+        // Committed all the same: whoever asks which devices there are can then trust it.
+        Err(refusal) => return Decision { answer: Err(refusal), record: Some(record), facts },
+    };
     end_predecessor(&mut record, login, &mut facts);
-    let session = new_session(login, context, now);
+    let session = new_session(login, trust, context, now);
     if !make_room(&mut record, &session, policy, &mut facts) {
         return Decision::refuse(Refusal::SessionLimitReached);
     }
@@ -67,10 +80,16 @@ pub fn open_session(record: Option<&SubjectRecord>, login: &Login, context: &Con
     Decision { answer: Ok(grant), record: Some(record), facts }
 }
 
-fn new_session(login: &Login, context: &Context<'_>, now: Timestamp) -> Session {
-    let expires = now + context.policy.session_lifetime(login.lifetime);
+fn check(login: &Login, policy: &RealmPolicy) -> Result<(), Refusal> {
+    policy.check(&login.audience, &login.scope)?;
+    policy.check_claims(&login.claims)?;
+    policy.profile.check(&login.client, &login.audience, &login.scope, login.confirmation.as_ref())
+}
+
+fn new_session(login: &Login, trust: Trust, context: &Context<'_>, now: Timestamp) -> Session {
+    let expires = now + context.policy.session_lifetime(login.lifetime, trust);
     let idle_expires = context.policy.idle_expiry(now, expires);
-    let access = context.stamp(now, idle_expires, 0, None, None);
+    let access = context.stamp(now, trust, idle_expires, 0, None, None);
     Session {
         id: SessionId(context.fresh.session),
         secret: SessionSecret::new(context.fresh.secret),
@@ -132,11 +151,19 @@ fn make_room(record: &mut SubjectRecord, new: &Session, policy: &RealmPolicy, fa
 /// Issues a token without a session: no refresh, nothing to commit, ended by its epoch or its id.
 pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context: &Context<'_>) -> Decision<Grant> {
     let policy = context.policy;
-    if let Err(refusal) = policy.check(&login.audience, &login.scope, login.claims.members().keys()) {
+    if let Err(refusal) = check(login, policy) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);
     let place = context.place;
+    // A service has no device; where one is named, it counts as it does for a session.
+    let trust = match &login.device.id {
+        None => Trust::Trusted,
+        Some(_) => record.map_or(Trust::Untrusted, |record| record.trust(&login.device, now)),
+    };
+    if let Err(refusal) = policy.devices.admit(trust) {
+        return Decision::refuse(refusal);
+    }
     let access = AccessToken {
         id: TokenId {
             epoch: SubjectRecord::epoch_for_issue(record, now),
@@ -145,6 +172,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
             route: Route::Subject { pepper_id: place.pepper_id, subject: place.subject },
         },
         realm: policy.realm.clone(),
+        profile: policy.profile.clone(),
         key: context.key,
         subject: login.subject.clone(),
         client: login.client.clone(),
@@ -156,7 +184,7 @@ pub fn issue_sessionless(record: Option<&SubjectRecord>, login: &Login, context:
         session: None,
         session_client: None,
         issued: now.floor_to_second(),
-        expires: now.floor_to_second() + policy.access_lifetime,
+        expires: now.floor_to_second() + policy.access_lifetime(trust),
     };
     let grant = Grant { access, refresh: None };
     Decision { answer: Ok(grant), record: None, facts: vec![Fact::SessionlessIssued] }

@@ -1,13 +1,20 @@
 //! What a realm allows: every point on which the systems that use the authority differ.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::algorithm::Algorithm;
+use super::claims::Claims;
+use super::device::{DevicePolicy, Trust};
 use super::ids::{Audience, ClientId, CookieName, RealmName, Scope};
 use super::key_ring::KeyPolicy;
+use super::messages::Messages;
+use super::own_claims::OwnClaims;
+use super::rate_limit::RateLimits;
 use super::refusal::Refusal;
 use super::time::Timestamp;
+use super::token_profile::TokenProfile;
 
 /// A set of allowed values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,14 +100,22 @@ pub struct RealmPolicy {
     pub max_sessions: usize,
     /// What happens at that limit.
     pub at_limit: AtLimit,
+    /// What its users' devices may do.
+    pub devices: DevicePolicy,
+    /// How often a subject, a caller and an address may do what.
+    pub rate_limits: RateLimits,
     /// Audiences that a token may be for.
     pub audiences: Allowed<Audience>,
     /// The audience of a token for which none was asked.
     pub default_audience: Audience,
     /// Scopes that may be granted.
     pub scopes: Allowed<Scope>,
-    /// Names of unregistered claims that may be set.
-    pub claims: Allowed<String>,
+    /// Which registered claims its access tokens have.
+    pub profile: Arc<TokenProfile>,
+    /// Which others.
+    pub claims: OwnClaims,
+    /// What callers are told instead of reasons.
+    pub messages: Messages,
     /// The client of a session for which none was named.
     pub default_client: Option<ClientId>,
     /// The cookie in which a browser carries an access token.
@@ -141,10 +156,14 @@ impl RealmPolicy {
             rotation: Rotation::EachUse,
             max_sessions: 100,
             at_limit: AtLimit::EvictIdlest,
+            devices: DevicePolicy::default(),
+            rate_limits: RateLimits::default(),
             audiences: Allowed::Any,
             default_audience,
             scopes: Allowed::Any,
-            claims: Allowed::Any,
+            profile: Arc::default(),
+            claims: OwnClaims::Any,
+            messages: Messages::default(),
             default_client,
             access_cookie: CookieName::parse(ACCESS_COOKIE).expect("a constant that is a name"),
         }
@@ -156,12 +175,18 @@ impl RealmPolicy {
         std::iter::once(self.algorithm).chain(further.copied())
     }
 
-    /// How long a session of this kind can live.
-    pub fn session_lifetime(&self, lifetime: Lifetime) -> Duration {
-        match lifetime {
+    /// How long a session of this kind can live that is opened on such a device.
+    pub fn session_lifetime(&self, lifetime: Lifetime, trust: Trust) -> Duration {
+        let usual = match lifetime {
             Lifetime::Standard => self.session_lifetime,
             Lifetime::Remembered => self.remember_me_lifetime,
-        }
+        };
+        self.devices.session_lifetime(usual, trust)
+    }
+
+    /// How long an access token is valid on such a device.
+    pub fn access_lifetime(&self, trust: Trust) -> Duration {
+        self.devices.access_lifetime(self.access_lifetime, trust)
     }
 
     /// When a session that is active at `now` becomes idle: never past its absolute expiry.
@@ -169,35 +194,24 @@ impl RealmPolicy {
         self.idle_timeout.map_or(expires, |timeout| expires.min(now + timeout))
     }
 
-    fn claims_allowed(&self) -> String {
-        match &self.claims {
-            Allowed::Any => "is not allowed".to_owned(),
-            Allowed::Only(names) => {
-                let shown: Vec<_> = names.iter().map(String::as_str).take(16).collect();
-                let more = if names.len() > shown.len() { ", and more" } else { "" };
-                format!("is not allowed in this realm; allowed are: {}{more}", shown.join(", "))
-            }
-        }
-    }
-
-    /// Refuses the first audience, scope or claim that the realm doesn't allow.
-    pub fn check<'a>(
-        &self,
-        audience: &[Audience],
-        scope: &[Scope],
-        mut claims: impl Iterator<Item = &'a String>,
-    ) -> Result<(), Refusal> {
+    /// Refuses the first audience or scope that the realm doesn't allow.
+    pub fn check(&self, audience: &[Audience], scope: &[Scope]) -> Result<(), Refusal> {
         if let Some(foreign) = audience.iter().find(|audience| !self.audiences.contains(audience)) {
             return Err(Refusal::AudienceNotAllowed(foreign.clone()));
         }
-        if let Some(foreign) = scope.iter().find(|scope| !self.scopes.contains(scope)) {
-            return Err(Refusal::ScopeNotGranted(foreign.clone()));
-        }
-        match claims.find(|claim| !self.claims.contains(claim)) {
-            Some(foreign) => {
-                Err(Refusal::ClaimNotAllowed { field: format!("claims.{foreign}"), problem: self.claims_allowed() })
-            }
+        match scope.iter().find(|scope| !self.scopes.contains(scope)) {
+            Some(foreign) => Err(Refusal::ScopeNotGranted(foreign.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Refuses claims that the realm's tokens may not have, or not so.
+    pub fn check_claims(&self, claims: &Claims) -> Result<(), Refusal> {
+        let subject = &self.profile.subject_claim;
+        if claims.members().contains_key(subject) {
+            let problem = "is the claim that names the subject in this realm".to_owned();
+            return Err(Refusal::ClaimNotAllowed { field: format!("claims.{subject}"), problem });
+        }
+        self.claims.check(claims.members())
     }
 }

@@ -3,8 +3,9 @@
 use super::fact::{EndReason, Fact};
 use super::ids::{Audience, ClientId, Scope, Subject};
 use super::policy::{LateRecovery, RACE_WINDOW, RealmPolicy, Rotation};
+use super::rate_limit::Limit;
 use super::refusal::Refusal;
-use super::session::Session;
+use super::session::{Device, Session};
 use super::subject::{SubjectRecord, expiry};
 use super::time::Timestamp;
 use super::token::{Confirmation, RefreshToken};
@@ -23,6 +24,8 @@ pub struct Refresh {
     pub scope: Vec<Scope>,
     /// A narrower audience for the access token; empty: the session's.
     pub audience: Vec<Audience>,
+    /// What the client says of its device now; `None`: nothing.
+    pub device: Option<Device>,
     /// When it arrived: what waited for a slow store is not late by that.
     pub arrived: Timestamp,
 }
@@ -60,7 +63,7 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
     if context.cut_off.contains(&id) {
         return end(record, session, now, EndReason::CutOff, Refusal::SessionEnded, context);
     }
-    if let Err(refusal) = narrows(session, request) {
+    if let Err(refusal) = narrows(session, request).and_then(|()| sayable(session, context.policy)) {
         return Decision::refuse(refusal);
     }
     match standing(session, request.token.generation, request.arrived, context.policy) {
@@ -69,7 +72,9 @@ pub fn refresh(record: Option<&SubjectRecord>, request: &Refresh, context: &Cont
             let healed = Session { generation: request.token.generation, ..session.clone() };
             let mut decision = renew(record, &healed, subject, request, now, context);
             let (stored, presented) = (session.generation, request.token.generation);
-            decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
+            if decision.answer.is_ok() {
+                decision.facts.insert(0, Fact::HealedForward { session: id, stored, presented });
+            }
             decision
         }
         // The token made then says more, or less, than is asked for now.
@@ -147,6 +152,11 @@ fn narrows(session: &Session, request: &Refresh) -> Result<(), Refusal> {
     }
 }
 
+/// Whether tokens of the realm can still say what the session is: its profile may be newer.
+fn sayable(session: &Session, policy: &RealmPolicy) -> Result<(), Refusal> {
+    policy.profile.check(&session.client, &session.audience, &session.scope, session.confirmation.as_ref())
+}
+
 /// Whether the newest access token has exactly the scope and audience that are asked for.
 fn asks_for(session: &Session, request: &Refresh) -> bool {
     fn same<T: PartialEq>(asked: &[T], whole: &[T], made: Option<&Vec<T>>) -> bool {
@@ -167,7 +177,26 @@ fn renew(
     now: Timestamp,
     context: &Context<'_>,
 ) -> Decision<Grant> {
+    let mut facts = Vec::new();
+    let mut record = record.clone();
+    // Here and not before: whatever the limit, a replay ends its session, and a lost answer is given again.
+    if let Some(limit) = context.policy.rate_limits.refresh_by_subject {
+        match limit.take_of(Limit::RefreshBySubject, record.rates.refreshes, now) {
+            Ok(used) => record.rates.refreshes = used,
+            Err(limited) => return Decision::refuse(limited.into()),
+        }
+    }
+    record.advance(now, context.cut_off, &mut facts);
+    let (id, reported) = (session.device.id.as_ref(), request.device.as_ref());
+    let trust = match record.use_device(id, reported, context.policy, &mut facts) {
+        Ok(trust) => trust,
+        // The token stays good for when the device is trusted.
+        Err(refusal) => return Decision { answer: Err(refusal), record: Some(record), facts },
+    };
     let mut renewed = session.clone();
+    if let Some(reported) = reported {
+        renewed.device = Device { id: session.device.id.clone(), ..reported.clone() };
+    }
     if context.policy.rotation == Rotation::EachUse {
         renewed.generation += 1;
     }
@@ -178,15 +207,13 @@ fn renew(
     if let Some(claims) = renewed.next_claims.take() {
         renewed.claims = claims;
     }
-    renewed.stamp(context.stamp(now, renewed.ends(), renewed.access_epoch, narrowed(&request.scope), audience));
+    renewed.stamp(context.stamp(now, trust, renewed.ends(), renewed.access_epoch, narrowed(&request.scope), audience));
 
-    let mut facts = vec![Fact::Refreshed(renewed.id, renewed.generation)];
-    let mut record = record.clone();
+    facts.push(Fact::Refreshed(renewed.id, renewed.generation));
     let grant = Grant::of(&renewed, subject.clone(), context);
     if let Some(place) = record.session_mut(renewed.id) {
         *place = renewed;
     }
-    record.advance(now, context.cut_off, &mut facts);
     Decision { answer: Ok(grant), record: Some(record), facts }
 }
 

@@ -2,8 +2,10 @@
 //! known here.
 
 use super::ids::{Audience, Scope};
+use super::rate_limit::RateLimited;
 
-/// A refusal by the rules. It is final for this request: the same again would be refused again.
+/// A refusal by the rules. It is final for this request, unless it says when to come again: the same
+/// would be refused again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Not a token of this realm, or not of this session.
@@ -30,12 +32,21 @@ pub enum Refusal {
     /// The subject has as many sessions as the realm allows.
     #[error("the subject has as many sessions as the realm allows")]
     SessionLimitReached,
+    /// Too often. The same is admitted later, and nothing has changed by it.
+    #[error("the limit {} is reached: wait, and send the same again", .0.limit.name())]
+    RateLimited(RateLimited),
     /// The token belongs to another client. Its session lives on.
     #[error("the token was issued to another client")]
     ClientMismatch,
     /// The token is bound to another key.
     #[error("the token is bound to another key")]
     ConfirmationMismatch,
+    /// The realm wants a trusted device, or the one that it knows has changed.
+    #[error("the device is not trusted")]
+    DeviceNotTrusted,
+    /// The subject has not used a device of that id.
+    #[error("the subject has no such device")]
+    UnknownDevice,
     /// The client is not registered for what it asks.
     #[error("the client is not registered for this")]
     ClientNotPermitted,
@@ -59,6 +70,31 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether it says why a refresh token is no longer answered: what a realm may fold into one. A
+    /// superseded one is not among them, since its session lives on and its holder may go on.
+    pub const fn is_of_refresh_token(&self) -> bool {
+        match self {
+            Self::RefreshTokenInvalid
+            | Self::RefreshTokenExpired
+            | Self::RefreshTokenReplayed
+            | Self::SessionEnded
+            | Self::SessionIdle
+            | Self::ClientMismatch
+            | Self::ConfirmationMismatch => true,
+            Self::RefreshTokenSuperseded
+            | Self::RequestIdReused
+            | Self::SessionLimitReached
+            | Self::RateLimited(_)
+            | Self::DeviceNotTrusted
+            | Self::UnknownDevice
+            | Self::ClientNotPermitted
+            | Self::NotExchangeable(_)
+            | Self::ScopeNotGranted(_)
+            | Self::AudienceNotAllowed(_)
+            | Self::ClaimNotAllowed { .. } => false,
+        }
+    }
+
     /// As logs say it.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -70,13 +106,22 @@ impl Refusal {
             Self::SessionIdle => "session_idle",
             Self::RequestIdReused => "request_id_reused",
             Self::SessionLimitReached => "session_limit_reached",
+            Self::RateLimited(_) => "rate_limited",
             Self::ClientMismatch => "client_mismatch",
             Self::ConfirmationMismatch => "confirmation_mismatch",
+            Self::DeviceNotTrusted => "device_not_trusted",
+            Self::UnknownDevice => "unknown_device",
             Self::ClientNotPermitted => "client_not_permitted",
             Self::NotExchangeable(_) => "not_exchangeable",
             Self::ScopeNotGranted(_) => "scope_not_granted",
             Self::AudienceNotAllowed(_) => "audience_not_allowed",
             Self::ClaimNotAllowed { .. } => "claim_not_allowed",
         }
+    }
+}
+
+impl From<RateLimited> for Refusal {
+    fn from(limited: RateLimited) -> Self {
+        Self::RateLimited(limited)
     }
 }

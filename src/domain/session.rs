@@ -1,9 +1,7 @@
 //! A session: one login of one subject, continued by refresh tokens until it expires or is ended.
 
 use super::claims::Claims;
-use super::ids::{
-    Audience, ClientId, DeviceId, KeyNumber, RealmName, Route, Scope, SessionId, Sid, Subject, SubjectKey, TokenId,
-};
+use super::ids::{Audience, ClientId, DeviceId, KeyNumber, Route, Scope, SessionId, Sid, Subject, SubjectKey, TokenId};
 use super::policy::RealmPolicy;
 use super::time::Timestamp;
 use super::token::{AccessToken, Confirmation, RefreshToken, SessionSecret};
@@ -21,6 +19,19 @@ pub struct Device {
     pub user_agent: String,
     /// As text.
     pub ip_address: String,
+}
+
+impl Device {
+    /// What stays the same while it is the same device, beside its id.
+    pub(super) fn fingerprint(&self) -> (&str, &str) {
+        (&self.platform, &self.user_agent)
+    }
+
+    /// About how many bytes it takes in its record.
+    pub(super) fn weight(&self) -> usize {
+        let texts = [&self.platform, &self.name, &self.user_agent, &self.ip_address];
+        texts.into_iter().map(String::len).sum::<usize>() + self.id.as_ref().map_or(0, |id| id.as_str().len())
+    }
 }
 
 /// The newest access token of a session, as far as it can't be told from the session itself. With it
@@ -91,11 +102,8 @@ impl Session {
     /// About how many bytes it takes in its record.
     pub(super) fn weight(&self) -> usize {
         const FIXED: usize = 160;
-        let device = &self.device;
-        let texts = [&device.platform, &device.name, &device.user_agent, &device.ip_address];
         FIXED
-            + texts.into_iter().map(String::len).sum::<usize>()
-            + device.id.as_ref().map_or(0, |id| id.as_str().len())
+            + self.device.weight()
             + self.client.as_str().len()
             // Twice, since the newest access token may have been narrowed to nearly all of them.
             + 2 * self.audience.iter().map(|audience| audience.as_str().len() + 2).sum::<usize>()
@@ -116,11 +124,14 @@ impl Session {
     }
 
     /// The newest access token in full.
-    pub(super) fn access_token(&self, place: Place, realm: &RealmName, subject: Subject) -> AccessToken {
+    pub(super) fn access_token(&self, place: Place, policy: &RealmPolicy, subject: Subject) -> AccessToken {
         let stamp = &self.access;
+        let sid = place.sid(self.id);
+        let route = if policy.profile.session.is_claim() { Route::BySid } else { Route::Session(sid) };
         AccessToken {
-            id: TokenId { epoch: stamp.epoch, origin: self.created, random: stamp.random, route: Route::BySid },
-            realm: realm.clone(),
+            id: TokenId { epoch: stamp.epoch, origin: self.created, random: stamp.random, route },
+            realm: policy.realm.clone(),
+            profile: policy.profile.clone(),
             key: stamp.key,
             subject,
             client: self.client.clone(),
@@ -129,7 +140,7 @@ impl Session {
             claims: self.claims.clone(),
             confirmation: self.confirmation.clone(),
             actor: None,
-            session: Some(place.sid(self.id)),
+            session: Some(sid),
             session_client: None,
             issued: stamp.issued.floor_to_second(),
             expires: stamp.expires,

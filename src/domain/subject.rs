@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::device::{DEVICE_REMEMBERED, KnownDevice, MAX_DEVICE_BYTES, MAX_DEVICES, Trust};
 use super::fact::{ENTRY_SLACK, EndReason, Fact};
-use super::ids::{SessionId, Subject};
+use super::ids::{DeviceId, SessionId, Subject};
+use super::policy::RealmPolicy;
+use super::rate_limit::Used;
 use super::refusal::Refusal;
-use super::session::Session;
+use super::session::{Device, Session};
 use super::time::Timestamp;
 
 /// How many ended sessions a record remembers, to tell their clients why.
@@ -55,6 +58,15 @@ const MAX_BYTES: usize = 64 << 10;
 /// The most requests that a record remembers.
 pub const MAX_REQUESTS: usize = 16;
 
+/// What was used of a realm's limits on its subjects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Of `refresh_by_subject`.
+    pub refreshes: Used,
+    /// Of `issue_by_subject`.
+    pub logins: Used,
+}
+
 /// All sessions of one subject in one realm. Changed only by transitions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubjectRecord {
@@ -72,6 +84,10 @@ pub struct SubjectRecord {
     pub ended: VecDeque<EndedSession>,
     /// The latest logins that named their request, oldest first.
     pub requests: Vec<NamedRequest>,
+    /// The devices that were used, in the order of their first use.
+    pub devices: Vec<KnownDevice>,
+    /// What was used of the limits on the subject.
+    pub rates: Rates,
     /// The time of the last change: a clock that runs behind it is not believed.
     pub changed: Timestamp,
 }
@@ -87,15 +103,20 @@ impl SubjectRecord {
             sessions: Vec::new(),
             ended: VecDeque::new(),
             requests: Vec::new(),
+            devices: Vec::new(),
+            rates: Rates::default(),
             changed: Timestamp::ZERO,
         }
     }
 
     /// When nothing in it matters any more and the store may drop it. A session that went idle
-    /// stays for a while, so that its client can be told why.
+    /// stays for a while, so that its client can be told why; so does the count of logins, or else logging
+    /// out would reset it.
     pub fn expires(&self) -> Timestamp {
         let gone = |session: &Session| session.expires.min(session.idle_expires + IDLE_REMEMBERED);
-        self.sessions.iter().map(gone).fold(self.keep_until, Timestamp::max)
+        let trusted = self.devices.iter().map(|device| device.trusted_until);
+        let keep_until = self.keep_until.max(self.rates.logins.over());
+        self.sessions.iter().map(gone).chain(trusted).fold(keep_until, Timestamp::max)
     }
 
     /// The sessions that live at `now`.
@@ -120,10 +141,11 @@ impl SubjectRecord {
 
     /// About how many bytes it takes, with one more session perhaps.
     fn weight(&self, more: Option<&Session>) -> usize {
-        self.sessions.iter().chain(more).map(Session::weight).sum()
+        let devices: usize = self.devices.iter().map(KnownDevice::weight).sum();
+        devices + self.sessions.iter().chain(more).map(Session::weight).sum::<usize>()
     }
 
-    /// Whether the sessions fit into a record, one more among them perhaps.
+    /// Whether everything fits into a record, one more among them perhaps.
     pub(super) fn fits(&self, more: Option<&Session>) -> bool {
         self.weight(more) <= MAX_BYTES
     }
@@ -170,6 +192,73 @@ impl SubjectRecord {
         self.end_where(facts, |session| {
             expiry(session, now).or_else(|| cut_off.contains(&session.id).then_some(EndReason::CutOff))
         });
+        let sessions = &self.sessions;
+        self.devices.retain(|known| {
+            let runs = sessions.iter().any(|session| session.device.id == known.device.id);
+            runs || known.trust(now) == Trust::Trusted || now.since(known.last_used) < DEVICE_REMEMBERED
+        });
+    }
+
+    /// How far a device is trusted: what has no id never is.
+    pub fn trust(&self, device: &Device, now: Timestamp) -> Trust {
+        let known = device.id.as_ref().and_then(|id| self.device(id));
+        known.map_or(Trust::Untrusted, |known| known.trust(now))
+    }
+
+    /// A device that was used.
+    pub fn device(&self, id: &DeviceId) -> Option<&KnownDevice> {
+        self.devices.iter().find(|known| known.is(id))
+    }
+
+    pub(super) fn device_mut(&mut self, id: &DeviceId) -> Option<&mut KnownDevice> {
+        self.devices.iter_mut().find(|known| known.is(id))
+    }
+
+    /// Notes that a device is used, after `advance`, perhaps with what it says of itself now. Tells how far it
+    /// is trusted, or why it may not be used.
+    pub(super) fn use_device(
+        &mut self,
+        id: Option<&DeviceId>,
+        reported: Option<&Device>,
+        policy: &RealmPolicy,
+        facts: &mut Vec<Fact>,
+    ) -> Result<Trust, Refusal> {
+        let (policy, now) = (&policy.devices, self.changed);
+        let Some(id) = id else { return policy.admit(Trust::Untrusted) };
+        self.keep_until = self.keep_until.max(policy.remember_until(now));
+        let known = self.devices.iter_mut().find(|known| known.is(id));
+        match (known, reported) {
+            (Some(known), Some(reported)) => {
+                known.report(reported, now, policy.on_change, facts)?;
+                policy.admit(known.trust(now))
+            }
+            (Some(known), None) => {
+                known.last_used = now;
+                policy.admit(known.trust(now))
+            }
+            (None, Some(reported)) => {
+                let new = KnownDevice::new(Device { id: Some(id.clone()), ..reported.clone() }, now);
+                self.make_room_for_device(&new);
+                self.devices.push(new);
+                facts.push(Fact::DeviceRegistered(id.clone()));
+                policy.admit(Trust::Untrusted)
+            }
+            (None, None) => policy.admit(Trust::Untrusted),
+        }
+    }
+
+    /// Forgets what is least missed: the untrusted first, then those without a session, then the longest unused.
+    fn make_room_for_device(&mut self, new: &KnownDevice) {
+        let weight = |devices: &[KnownDevice]| devices.iter().map(KnownDevice::weight).sum::<usize>();
+        while self.devices.len() >= MAX_DEVICES || weight(&self.devices) + new.weight() > MAX_DEVICE_BYTES {
+            let missed = |known: &KnownDevice| {
+                let runs = self.sessions.iter().any(|session| session.device.id == known.device.id);
+                (known.trust(self.changed) == Trust::Trusted, runs, known.last_used)
+            };
+            let least = (0..self.devices.len()).min_by_key(|index| missed(&self.devices[*index]));
+            let Some(least) = least else { return };
+            self.devices.remove(least);
+        }
     }
 }
 

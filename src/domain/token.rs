@@ -1,12 +1,14 @@
 //! What an access token and a refresh token say, before any encoding.
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::claims::Claims;
 use super::ids::{Audience, ClientId, KeyNumber, RealmName, Scope, Sid, Subject, TokenId};
 use super::time::Timestamp;
+use super::token_profile::TokenProfile;
 
 /// How a token is bound to a key of its holder (`cnf`, RFC 7800).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct AccessToken {
     pub id: TokenId,
     /// Selects issuer and key; not itself a claim.
     pub realm: RealmName,
+    /// Which of the rest it says by claims of its own.
+    pub profile: Arc<TokenProfile>,
     /// Which of the realm's keys signs it.
     pub key: KeyNumber,
     /// `sub`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::device::Trust;
 use super::fact::Fact;
 use super::ids::{Audience, KeyNumber, Scope, SessionId, Subject};
 use super::policy::RealmPolicy;
@@ -54,16 +55,17 @@ impl Context<'_> {
         record.map_or(self.now, |record| self.now.max(record.changed))
     }
 
-    /// The stamp of an access token issued now that expires with `ends` at the latest.
+    /// The stamp of an access token issued now, on such a device, that expires with `ends` at the latest.
     pub(super) fn stamp(
         &self,
         now: Timestamp,
+        trust: Trust,
         ends: Timestamp,
         epoch: u32,
         scope: Option<Vec<Scope>>,
         audience: Option<Vec<Audience>>,
     ) -> AccessStamp {
-        let expires = (now.floor_to_second() + self.policy.access_lifetime).min(ends.floor_to_second());
+        let expires = (now.floor_to_second() + self.policy.access_lifetime(trust)).min(ends.floor_to_second());
         AccessStamp { random: self.fresh.token, issued: now, expires, epoch, key: self.key, scope, audience }
     }
 }
@@ -91,7 +93,7 @@ pub struct Continuation {
 impl Grant {
     /// The tokens of a session's current generation.
     pub(super) fn of(session: &Session, subject: Subject, context: &Context<'_>) -> Self {
-        let access = session.access_token(context.place, &context.policy.realm, subject);
+        let access = session.access_token(context.place, context.policy, subject);
         let refresh = Continuation {
             token: session.refresh_token(context.place),
             expires: session.ends(),

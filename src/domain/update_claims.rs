@@ -26,7 +26,7 @@ pub fn update_claims(
     access_tokens: AccessTokens,
     context: &Context<'_>,
 ) -> Decision<()> {
-    if let Err(refusal) = context.policy.check(&[], &[], claims.members().keys()) {
+    if let Err(refusal) = context.policy.check_claims(claims) {
         return Decision::refuse(refusal);
     }
     let now = context.now(record);

@@ -1,38 +1,33 @@
-//! An answer on its way to its peer: keeps the call's place until it has been taken, and is handed
+//! An answer on its way to its peer: keeps what the call holds until it has been taken, and is handed
 //! over in pieces, so that a peer which takes nothing makes nobody copy it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http_body::Frame;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 
-use crate::listener::Untaken;
-
 /// As much as a frame of HTTP/2 holds by default.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// The body of an answer to a unary call.
-pub(super) struct Answer {
+/// The body of an answer.
+pub(super) struct Answer<K> {
     body: Body,
     /// Of the last frame, what was not asked for yet.
     rest: Bytes,
-    /// While the answer is in memory, the call counts as one under way.
-    _place: OwnedSemaphorePermit,
-    /// `None` where no peer is known.
-    _untaken: Option<Untaken>,
+    /// Dropped with it.
+    _kept: K,
 }
 
-impl Answer {
-    pub(super) fn new(body: Body, place: OwnedSemaphorePermit, untaken: Option<Untaken>) -> Self {
-        Self { body, rest: Bytes::new(), _place: place, _untaken: untaken }
+impl<K> Answer<K> {
+    pub(super) fn new(body: Body, kept: K) -> Self {
+        Self { body, rest: Bytes::new(), _kept: kept }
     }
 }
 
-impl http_body::Body for Answer {
+impl<K: Unpin> http_body::Body for Answer<K> {
     type Data = Bytes;
     type Error = Status;
 

@@ -11,9 +11,10 @@ use envoy_types::ext_authz::v3::pb::{
 use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::protobuf::{ListValue, Struct, Value as ProtoValue};
 use envoy_types::pb::google::rpc;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tonic::{Code, Request, Response, Status, async_trait};
 
+use crate::authority::authorization::Asked;
 use crate::authority::check_request::{
     self, Denial, HeldRequest, IDENTITY_HEADERS, Requirements, UPGRADE_HEADERS, Verdict,
 };
@@ -21,25 +22,44 @@ use crate::authority::introspect_token::VerifiedToken;
 use crate::authority::{Authority, Error};
 use crate::domain::ids::{Audience, Scope};
 
+use super::gate::{Addressed, Gate};
 use super::status::status;
 
 /// A setting of a route for this edge alone: `remove` takes the header away before the service sees it.
 const AUTHORIZATION: &str = "authorization";
 
+/// Its one method, which has no descriptor of ours.
+pub const EXT_AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
+
 /// Serves `Authorization`.
 #[derive(Debug, Clone)]
-pub struct ExtAuthz(Arc<Authority>);
+pub struct ExtAuthz {
+    authority: Arc<Authority>,
+    gate: Gate,
+}
 
 impl ExtAuthz {
-    /// For an authority.
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self(authority)
+    /// Behind the gate of an authority.
+    pub fn new(gate: Gate) -> Self {
+        Self { authority: gate.authority(), gate }
+    }
+}
+
+/// The realm stands among the settings of the route.
+impl Addressed for CheckRequest {
+    const CALL: &'static str = EXT_AUTHZ;
+
+    fn asked(&self) -> Asked<'_> {
+        let settings = self.attributes.as_ref().map(|attributes| &attributes.context_extensions);
+        let realm = settings.and_then(|settings| settings.get("realm")).map_or("", String::as_str);
+        Asked { call: Self::CALL, realm, subject: None, session: None }
     }
 }
 
 #[async_trait]
 impl Authorization for ExtAuthz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let permit = self.gate.admit_as(&request, &request.get_ref().asked()).await?;
         let attributes = request.into_inner().attributes.unwrap_or_default();
         let mut settings = attributes.context_extensions;
         let removed = match settings.remove(AUTHORIZATION).as_deref() {
@@ -49,6 +69,7 @@ impl Authorization for ExtAuthz {
         };
         let settings = settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let required = Requirements::parse(settings).map_err(status)?;
+        required.check_gateway(&permit).map_err(status)?;
         let held = attributes.request.and_then(|request| request.http).unwrap_or_default();
         // Envoy writes names in lower case, and several of one name as one.
         let header = |name: &str| held.headers.get(name).map(String::as_str);
@@ -61,10 +82,10 @@ impl Authorization for ExtAuthz {
             fetch_site: header("sec-fetch-site"),
             upgrades: UPGRADE_HEADERS.iter().any(|name| header(name).is_some()),
         };
-        let verdict = self.0.check_request(&held, &required).await.map_err(status)?;
+        let verdict = self.authority.check_request(&held, &required).await.map_err(status)?;
         Ok(Response::new(match verdict {
             Verdict::Allowed(token) => allowed(&token, removed),
-            Verdict::Denied(denial) => denied(denial),
+            Verdict::Denied(denial) => denied(&denial),
         }))
     }
 }
@@ -88,12 +109,14 @@ fn allowed(token: &VerifiedToken, remove_authorization: bool) -> CheckResponse {
     }
 }
 
-fn denied(denial: Denial) -> CheckResponse {
-    let answer = DeniedHttpResponse {
-        status: Some(HttpStatus { code: i32::from(denial.status()) }),
-        headers: vec![header("www-authenticate", denial.challenge().to_owned())],
-        body: String::new(),
-    };
+fn denied(denial: &Denial) -> CheckResponse {
+    let mut headers = vec![header("www-authenticate", denial.challenge().into_owned())];
+    let mut body = String::new();
+    if let Some(told) = denial.told() {
+        headers.push(header("content-type", "application/json".to_owned()));
+        body = json!({ "error": "invalid_token", "error_description": told.as_str() }).to_string();
+    }
+    let answer = DeniedHttpResponse { status: Some(HttpStatus { code: i32::from(denial.status()) }), headers, body };
     CheckResponse {
         // Anything but OK; the client gets the answer below.
         status: Some(rpc::Status { code: Code::PermissionDenied.into(), ..rpc::Status::default() }),

@@ -15,34 +15,38 @@ use crate::domain::rotate_keys::{KeyRefusal, PublishAhead};
 use crate::proto::v1;
 use crate::proto::v1::key_service_server::KeyService;
 
+use super::gate::Gate;
 use super::status::status;
-use super::{checked, wire};
+use super::wire;
 
 /// Keys a page unless the caller asks for another number.
 const DEFAULT_PAGE: usize = 100;
 
 /// Serves `KeyService`.
 #[derive(Debug, Clone)]
-pub struct Keys(Arc<Authority>);
+pub struct Keys {
+    authority: Arc<Authority>,
+    gate: Gate,
+}
 
 impl Keys {
-    /// For an authority.
-    pub fn new(authority: Arc<Authority>) -> Self {
-        Self(authority)
+    /// Behind the gate of an authority.
+    pub fn new(gate: Gate) -> Self {
+        Self { authority: gate.authority(), gate }
     }
 }
 
 #[async_trait]
 impl KeyService for Keys {
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let after = match request.page_token.as_str() {
             "" => None,
             token => Some(KeyId::parse(token).map_err(|_| {
                 status(Error::invalid("page_token", "must be the next_page_token of an earlier answer, or empty"))
             })?),
         };
-        let keys = self.0.list_keys(&request.realm).await.map_err(status)?;
+        let keys = self.authority.list_keys(&request.realm).await.map_err(status)?;
         let mut keys: Vec<_> = keys.iter().map(key_message).collect();
         keys.retain(|key| request.state == 0 || key.state == request.state);
         // Where that key is gone, from the start: to see some twice is better than to miss one.
@@ -59,9 +63,9 @@ impl KeyService for Keys {
         &self,
         request: Request<v1::PrepareKeyRequest>,
     ) -> Result<Response<v1::PrepareKeyResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let id = (!request.request_id.is_empty()).then(|| request_id(&request.request_id, &request.encode_to_vec()));
-        let prepared = self.0.prepare_key(&request.realm, Algorithm::parse(&request.algorithm), id).await;
+        let prepared = self.authority.prepare_key(&request.realm, Algorithm::parse(&request.algorithm), id).await;
         Ok(Response::new(v1::PrepareKeyResponse { key: Some(key_message(&prepared.map_err(status)?)) }))
     }
 
@@ -69,10 +73,10 @@ impl KeyService for Keys {
         &self,
         request: Request<v1::ActivateKeyRequest>,
     ) -> Result<Response<v1::ActivateKeyResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let kid = (!request.key_id.is_empty()).then(|| kid(&request.key_id)).transpose()?;
         let ahead = if request.immediate { PublishAhead::Skipped } else { PublishAhead::Required };
-        let activated = self.0.activate_key(&request.realm, kid, ahead).await.map_err(status)?;
+        let activated = self.authority.activate_key(&request.realm, kid, ahead).await.map_err(status)?;
         Ok(Response::new(v1::ActivateKeyResponse { key: Some(key_message(&activated)) }))
     }
 
@@ -80,8 +84,8 @@ impl KeyService for Keys {
         &self,
         request: Request<v1::RetireKeyRequest>,
     ) -> Result<Response<v1::RetireKeyResponse>, Status> {
-        let request = checked(request)?;
-        let retired = self.0.retire_key(&request.realm, kid(&request.key_id)?).await.map_err(status)?;
+        let (_, request) = self.gate.admit(request).await?;
+        let retired = self.authority.retire_key(&request.realm, kid(&request.key_id)?).await.map_err(status)?;
         Ok(Response::new(v1::RetireKeyResponse { key: Some(key_message(&retired)) }))
     }
 
@@ -89,8 +93,8 @@ impl KeyService for Keys {
         &self,
         request: Request<v1::RevokeKeyRequest>,
     ) -> Result<Response<v1::RevokeKeyResponse>, Status> {
-        let request = checked(request)?;
-        let revoked = self.0.revoke_key(&request.realm, kid(&request.key_id)?, &request.reason).await;
+        let (_, request) = self.gate.admit(request).await?;
+        let revoked = self.authority.revoke_key(&request.realm, kid(&request.key_id)?, &request.reason).await;
         let (revoked, revision) = revoked.map_err(status)?;
         Ok(Response::new(v1::RevokeKeyResponse { key: Some(key_message(&revoked)), revision: revision.to_string() }))
     }

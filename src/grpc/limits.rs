@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
@@ -19,10 +19,12 @@ use tower::{Layer, Service};
 
 use crate::domain::policy::REQUEST_DEADLINE;
 
-use crate::listener::Peer;
+use crate::listener::{Peer, Scarce};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
 use super::answer::Answer;
+use super::bound::Bound;
+use super::ext_authz::EXT_AUTHZ;
 use super::status::{deadline_exceeded, overloaded, too_large};
 
 /// A token is at most 8 KiB, claims 4: nothing needs more.
@@ -31,17 +33,16 @@ const MAX_REQUEST_BYTES: usize = 64 << 10;
 pub const MAX_BATCH_BYTES: usize = 4 << 20;
 const BATCHES: [&str; 2] =
     ["/token_authority.v1.TokenService/BatchIntrospectTokens", "/token_authority.v1.TokenService/BatchRevokeTokens"];
-/// Before each message: a flag and its length.
-const FRAME_BYTES: usize = 5;
 /// Calls under way.
 const IN_FLIGHT: usize = 4_096;
 /// Batches under way: each may hold its 4 MiB while its last byte is awaited.
 const BATCHES_IN_FLIGHT: usize = 32;
+/// Of these, one connection has at most so many: whoever sends as slowly as it may leaves places for others.
+const BATCHES_OF_ONE_PEER: usize = 8;
+/// Streams that one connection has open, of those that `OpenStreams` has for all.
+const STREAMS_OF_ONE_PEER: usize = 64;
 /// Probes get their answer while everything else is refused.
 const PROBES: &str = "/grpc.health.v1.Health/";
-
-/// A method that answers once and has no descriptor of ours.
-const EXT_AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 /// Applies the limits to every call.
 #[derive(Debug, Clone)]
@@ -50,6 +51,8 @@ pub struct Limits {
     batches: Arc<Semaphore>,
     /// Paths of the methods that answer once. Only these have an end to wait for.
     unary: Arc<HashSet<String>>,
+    /// Paths of those that are asked by message after message: each is bounded, not all together.
+    asked_on: Arc<HashSet<String>>,
     /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
 }
@@ -60,6 +63,7 @@ impl Default for Limits {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)),
             unary: Arc::new(unary()),
+            asked_on: Arc::new(methods(MethodDescriptor::is_client_streaming)),
             deadline: REQUEST_DEADLINE,
         }
     }
@@ -103,36 +107,57 @@ where
         } else {
             (&self.limits.in_flight, MAX_REQUEST_BYTES)
         };
+        let is_unary = self.limits.unary.contains(request.uri().path());
+        let peer = request.extensions().get::<Peer>().cloned();
+        let scarce = match (is_batch, is_unary) {
+            (true, _) => Some((Scarce::Batch, BATCHES_OF_ONE_PEER)),
+            (false, false) => Some((Scarce::Stream, STREAMS_OF_ONE_PEER)),
+            (false, true) => None,
+        };
+        let share = match (&peer, scarce) {
+            (Some(peer), Some((of, most))) => match peer.share(of, most) {
+                None => return refuse(overloaded()),
+                share => share,
+            },
+            _ => None,
+        };
         let Ok(place) = places.clone().try_acquire_owned() else {
             return refuse(overloaded());
         };
-        let is_unary = self.limits.unary.contains(request.uri().path());
-        let peer = request.extensions().get::<Peer>().cloned();
         let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
-        let answering =
-            self.inner.call(request.map(|body| Body::new(Bounded { body, left: most + FRAME_BYTES, most })));
+        let is_asked_on = self.limits.asked_on.contains(request.uri().path());
+        let bound = if is_asked_on { Bound::each(most) } else { Bound::all(most) };
+        let answering = self.inner.call(request.map(|body| Body::new(Bounded { body, bound, most })));
         // Runs from here on: tonic keeps the same deadline by a timer of its own, made after this one,
         // and would answer CANCELLED.
         let answering = tokio::time::timeout(deadline, answering);
         Box::pin(async move {
             match answering.await {
                 Err(_) => Ok(deadline_exceeded().into_http()),
-                Ok(Ok(answer)) if is_unary && !answer.body().is_end_stream() => {
-                    let untaken = peer.map(|peer| peer.has_to_take());
-                    Ok(answer.map(|body| Body::new(Answer::new(body, place, untaken))))
+                Ok(Ok(answer)) if answer.body().is_end_stream() => Ok(answer),
+                Ok(Ok(answer)) if is_unary => {
+                    // While the answer is in memory, the call counts as one under way.
+                    let kept = (place, share, peer.map(|peer| peer.has_to_take()));
+                    Ok(answer.map(|body| Body::new(Answer::new(body, kept))))
                 }
-                Ok(answer) => answer,
+                Ok(Ok(answer)) => Ok(answer.map(|body| Body::new(Answer::new(body, share)))),
             }
         })
     }
 }
 
 fn unary() -> HashSet<String> {
+    let mut unary = methods(|method| !method.is_client_streaming() && !method.is_server_streaming());
+    unary.insert(EXT_AUTHZ.to_owned());
+    unary
+}
+
+/// Paths of our own methods that are so.
+fn methods(are_so: impl Fn(&MethodDescriptor) -> bool) -> HashSet<String> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    let unary = methods.filter(|method| !method.is_client_streaming() && !method.is_server_streaming());
-    let own = unary.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name()));
-    own.chain([EXT_AUTHZ.to_owned()]).collect()
+    let so = methods.filter(are_so);
+    so.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
 }
 
 fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {
@@ -162,7 +187,7 @@ fn asked_deadline(headers: &HeaderMap) -> Option<Duration> {
 /// is made to hold what would be refused anyway.
 struct Bounded {
     body: Body,
-    left: usize,
+    bound: Bound,
     most: usize,
 }
 
@@ -172,12 +197,11 @@ impl http_body::Body for Bounded {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            let arrived = frame.data_ref().map_or(0, Bytes::len);
-            match self.left.checked_sub(arrived) {
-                Some(left) => self.left = left,
-                None => return Poll::Ready(Some(Err(too_large(self.most)))),
-            }
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && !self.bound.admits(data)
+        {
+            return Poll::Ready(Some(Err(too_large(self.most))));
         }
         Poll::Ready(frame)
     }
@@ -193,6 +217,8 @@ impl http_body::Body for Bounded {
 
 #[cfg(test)]
 mod tests {
+    use futures::stream;
+
     use super::*;
 
     #[test]
@@ -219,7 +245,8 @@ mod tests {
     fn one_at_a_time() -> Limits {
         let one = || Arc::new(Semaphore::new(1));
         let unary = Arc::new(HashSet::from(["/a.B/C".to_owned()]));
-        Limits { in_flight: one(), batches: one(), unary, deadline: Duration::from_millis(20) }
+        let asked_on = Arc::default();
+        Limits { in_flight: one(), batches: one(), unary, asked_on, deadline: Duration::from_millis(20) }
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,6 +269,37 @@ mod tests {
         tokio::time::advance(Duration::from_millis(21)).await;
         let answer = tokio::time::timeout(Duration::ZERO, first).await.expect("at once").expect("answers");
         assert_eq!(code(&answer), Some("4"), "DEADLINE_EXCEEDED");
+    }
+
+    #[tokio::test]
+    async fn one_connection_leaves_places_for_others() {
+        let endless = |_| async {
+            Ok(Response::new(Body::new(http_body_util::StreamBody::new(
+                stream::pending::<Result<Frame<Bytes>, Status>>(),
+            ))))
+        };
+        let mut service = Limits::default().layer(tower::service_fn(endless));
+        let of = |peer: &Peer, path: &str| {
+            let mut call = call(path);
+            call.extensions_mut().insert(peer.clone());
+            call
+        };
+        for (path, most) in [(BATCHES[0], BATCHES_OF_ONE_PEER), ("/a.B/Watch", STREAMS_OF_ONE_PEER)] {
+            let (greedy, other) = (Peer::default(), Peer::default());
+            let mut held = Vec::new();
+            for _ in 0..most {
+                let answer = service.call(of(&greedy, path)).await.expect("answers");
+                assert_eq!(code(&answer), None, "{path}");
+                held.push(answer);
+            }
+            let refused = service.call(of(&greedy, path)).await.expect("answers");
+            assert_eq!(code(&refused), Some("8"), "{path}: RESOURCE_EXHAUSTED");
+            let served = service.call(of(&other, path)).await.expect("answers");
+            assert_eq!(code(&served), None, "{path}: another connection has its own");
+            held.pop();
+            let again = service.call(of(&greedy, path)).await.expect("answers");
+            assert_eq!(code(&again), None, "{path}: its place is free again");
+        }
     }
 
     #[tokio::test]
@@ -268,5 +326,7 @@ mod tests {
         let unary = unary();
         assert!(BATCHES.iter().all(|batch| unary.contains(*batch)));
         assert!(!unary.contains("/token_authority.v1.TokenService/WatchRevocations"));
+        let asked_on = methods(MethodDescriptor::is_client_streaming);
+        assert_eq!(asked_on, HashSet::from(["/token_authority.v1.TokenService/FollowRevocations".to_owned()]));
     }
 }

@@ -1,11 +1,16 @@
-//! The messages of `WatchRevocations`. Knows the feed's words and the proto's, and decides nothing.
+//! The messages of `WatchRevocations` and `FollowRevocations`. Knows the feed's words and the proto's, and
+//! decides nothing.
 
 use futures::StreamExt as _;
+use futures::future::ready;
+use futures::stream::select;
 use tokio_stream::Stream;
+use tonic::Streaming;
 
-use crate::authority::revocation_feed::FeedMessage;
+use crate::authority::revocation_feed::{FeedMessage, Receipt, Subscription};
 use crate::domain::revocation::{RevocationEntry, RevocationScope};
 use crate::proto::v1;
+use crate::proto::v1::follow_revocations_request::Step;
 use crate::proto::v1::revocation_entry::Target;
 use crate::proto::v1::watch_revocations_response::Event;
 
@@ -18,6 +23,36 @@ pub(super) fn messages(feed: impl Stream<Item = FeedMessage>) -> impl Stream<Ite
         deltas += i64::from(matches!(message, FeedMessage::Delta(..)));
         v1::WatchRevocationsResponse { event: Some(event(message, deltas)) }
     })
+}
+
+/// The same with receipts, while those that come back are taken in. What else the subscriber says after
+/// its first message is passed over; so is that it says no more.
+pub(super) fn followed(
+    subscription: Subscription,
+    feed: impl Stream<Item = (FeedMessage, Option<Receipt>)>,
+    said: Streaming<v1::FollowRevocationsRequest>,
+) -> impl Stream<Item = v1::FollowRevocationsResponse> {
+    let mut deltas = 0;
+    let messages = feed.map(move |(message, receipt)| {
+        deltas += i64::from(matches!(message, FeedMessage::Delta(..)));
+        let revocations = Some(v1::WatchRevocationsResponse { event: Some(event(message, deltas)) });
+        let receipt = receipt.map_or(0, |receipt| i64::try_from(receipt.to_number()).unwrap_or(i64::MAX));
+        Some(v1::FollowRevocationsResponse { revocations, receipt })
+    });
+    let receipts = said.map(move |said| {
+        if let Some(receipt) = said.ok().and_then(receipt) {
+            subscription.applied(receipt);
+        }
+        None
+    });
+    select(messages, receipts).filter_map(ready)
+}
+
+fn receipt(said: v1::FollowRevocationsRequest) -> Option<Receipt> {
+    match said.step? {
+        Step::Applied(receipt) => Receipt::from_number(u64::try_from(receipt.receipt).ok()?),
+        Step::Subscribe(_) => None,
+    }
 }
 
 fn event(message: FeedMessage, sequence_number: i64) -> Event {

@@ -10,6 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use tracing::{error, warn};
 
 use crate::authority::Error;
+use crate::domain::rate_limit::RateLimited;
 use crate::domain::refusal::Refusal;
 use crate::domain::rotate_keys::KeyRefusal;
 use crate::proto::v1::ErrorReason;
@@ -40,6 +41,7 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             | KeyRefusal::OfAnotherRealm
             | KeyRefusal::TooManyPrepared => ErrorReason::KeyStateConflict,
         },
+        Error::Folded { .. } => ErrorReason::RefreshTokenInvalid,
         Error::Refused(refusal) => match refusal {
             Refusal::RefreshTokenInvalid => ErrorReason::RefreshTokenInvalid,
             Refusal::RefreshTokenExpired => ErrorReason::RefreshTokenExpired,
@@ -49,7 +51,10 @@ pub(super) fn reason(error: &Error) -> ErrorReason {
             Refusal::SessionEnded => ErrorReason::SessionEnded,
             Refusal::SessionIdle => ErrorReason::SessionIdle,
             Refusal::SessionLimitReached => ErrorReason::SessionLimitReached,
+            Refusal::RateLimited(_) => ErrorReason::RateLimited,
             Refusal::ClientMismatch | Refusal::ConfirmationMismatch => ErrorReason::ClientMismatch,
+            Refusal::DeviceNotTrusted => ErrorReason::DeviceNotTrusted,
+            Refusal::UnknownDevice => ErrorReason::UnknownDevice,
             Refusal::ClientNotPermitted => ErrorReason::ClientNotPermitted,
             Refusal::NotExchangeable(_) => ErrorReason::InvalidRequest,
             Refusal::ScopeNotGranted(_) => ErrorReason::ScopeNotGranted,
@@ -103,6 +108,13 @@ pub(super) fn status(error: Error) -> Status {
             let message = Refusal::SessionLimitReached.to_string();
             answer(reason, &message, ErrorDetails::with_quota_failure_violation("subject", message.as_str()))
         }
+        // The limit alone: whom it is about is the caller's to know.
+        Error::Refused(Refusal::RateLimited(RateLimited { limit, retry_after })) => {
+            let message = error.to_string();
+            let mut details = ErrorDetails::with_retry_info(Some(retry_after));
+            details.add_quota_failure_violation(limit.name(), message.as_str());
+            answer(reason, &message, details)
+        }
         Error::UnknownRealm(_) => {
             answer(reason, &format!("{error}: name one that the server was started with"), ErrorDetails::new())
         }
@@ -115,9 +127,11 @@ pub(super) fn status(error: Error) -> Status {
             error!(%cause, "internal error");
             answer(reason, &error.to_string(), ErrorDetails::new())
         }
-        Error::Refused(_) | Error::Key(_) | Error::NoSigningKey | Error::ClientNotAuthenticated => {
-            answer(reason, &error.to_string(), ErrorDetails::new())
-        }
+        Error::Refused(_)
+        | Error::Folded { .. }
+        | Error::Key(_)
+        | Error::NoSigningKey
+        | Error::ClientNotAuthenticated => answer(reason, &error.to_string(), ErrorDetails::new()),
     }
 }
 
@@ -169,4 +183,20 @@ fn answer(reason: ErrorReason, message: &str, mut details: ErrorDetails) -> Stat
     let name = name.strip_prefix("ERROR_REASON_").unwrap_or(name);
     details.set_error_info(name, DOMAIN, HashMap::new());
     Status::with_error_details(code(reason), message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn who_is_refused_together_does_not_come_back_together() {
+        let delay = |_| overloaded().get_details_retry_info().and_then(|info| info.retry_delay).expect("a delay");
+        let delays: HashSet<Duration> = (0..64).map(delay).collect();
+        assert!(delays.len() > 8, "{delays:?}");
+        let bounds = Duration::from_millis(100)..Duration::from_millis(300);
+        assert!(delays.iter().all(|delay| bounds.contains(delay)), "{delays:?}");
+    }
 }

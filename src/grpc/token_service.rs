@@ -5,33 +5,40 @@ use std::sync::Arc;
 use prost::Message as _;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
-use tonic::{Request, Response, Status, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection, VerifiedToken};
 use crate::authority::issue_token::{IssueKind, IssueToken, request_id};
 use crate::authority::refresh_token::RefreshToken;
 use crate::authority::{Authority, Error};
-use crate::domain::ids::{Audience, ClientId, Scope, Subject};
+use crate::domain::ids::{Audience, ClientId, Scope, Subject, SubscriberName};
 use crate::domain::policy::Lifetime;
 use crate::domain::revocation::Revision;
+use crate::proto::v1::follow_revocations_request::Step;
 use crate::proto::v1::token_service_server::TokenService;
 use crate::proto::v1::{self, ErrorReason, TokenKind};
 
+use super::gate::Gate;
 use super::open_streams::{Answers, OpenStreams};
+use super::receipts::Wait;
 use super::status::{reason, status};
-use super::{checked, revocation_feed, wire};
+use super::{revocation_feed, wire};
+
+/// A subscriber without a name.
+const UNNAMED: &str = "unnamed";
 
 /// Serves `TokenService`.
 #[derive(Debug, Clone)]
 pub struct Tokens {
     authority: Arc<Authority>,
+    gate: Gate,
     streams: OpenStreams,
 }
 
 impl Tokens {
-    /// For an authority.
-    pub fn new(authority: Arc<Authority>, streams: OpenStreams) -> Self {
-        Self { authority, streams }
+    /// Behind the gate of an authority.
+    pub fn new(gate: Gate, streams: OpenStreams) -> Self {
+        Self { authority: gate.authority(), gate, streams }
     }
 }
 
@@ -41,10 +48,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::IssueTokenRequest>,
     ) -> Result<Response<v1::IssueTokenResponse>, Status> {
-        let request = checked(request)?;
-        let realm = request.realm.clone();
+        let (permit, request) = self.gate.admit(request).await?;
         let request = issue(request).map_err(status)?;
-        let tokens = self.authority.issue_token(&realm, request).await.map_err(status)?;
+        let tokens = self.authority.issue_token_for(&permit, request).await.map_err(status)?;
         Ok(Response::new(v1::IssueTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 
@@ -52,10 +58,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RefreshTokenRequest>,
     ) -> Result<Response<v1::RefreshTokenResponse>, Status> {
-        let request = checked(request)?;
-        let realm = request.realm.clone();
+        let (permit, request) = self.gate.admit(request).await?;
         let request = refresh(request).map_err(status)?;
-        let tokens = self.authority.refresh_token(&realm, request).await.map_err(status)?;
+        let tokens = self.authority.refresh_token_by(&permit, request).await.map_err(status)?;
         Ok(Response::new(v1::RefreshTokenResponse { tokens: Some(wire::token_pair(tokens)) }))
     }
 
@@ -63,10 +68,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::IntrospectTokenRequest>,
     ) -> Result<Response<v1::IntrospectTokenResponse>, Status> {
-        let request = checked(request)?;
-        let realm = request.realm.clone();
+        let (permit, request) = self.gate.admit(request).await?;
         let request = introspect(request).map_err(status)?;
-        let answer = self.authority.introspect_token(&realm, &request).await.map_err(status)?;
+        let answer = self.authority.introspect_token_for(&permit, &request).await.map_err(status)?;
         Ok(Response::new(introspection(answer)))
     }
 
@@ -74,13 +78,19 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let request = checked(request)?;
-        let revision = self.authority.revoke_token(&request.realm, &request.token).await.map_err(status)?;
-        Ok(Response::new(v1::RevokeTokenResponse { revision: revision.to_string() }))
+        let (permit, request) = self.gate.admit(request).await?;
+        let wait = Wait::parse(request.wait_for_subscribers)?;
+        let revision = self.authority.revoke_token_by(&permit, &request.token).await.map_err(status)?;
+        let counts = wait.counts(&self.authority, &request.realm, &revision).await?;
+        Ok(Response::new(v1::RevokeTokenResponse {
+            revision: revision.to_string(),
+            enforced_subscribers: counts.enforced,
+            subscribers: counts.subscribers,
+        }))
     }
 
     async fn get_jwks(&self, request: Request<v1::GetJwksRequest>) -> Result<Response<v1::GetJwksResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let set = self.authority.json_web_key_set(&request.realm).map_err(status)?;
         let keys = set.keys.iter().map(wire::json_web_key).collect();
         Ok(Response::new(v1::GetJwksResponse { jwks_json: set.json.clone(), keys }))
@@ -90,10 +100,10 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::BatchIntrospectTokensRequest>,
     ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
-        let request = checked(request)?;
+        let (permit, request) = self.gate.admit(request).await?;
         let consistency = wire::consistency(request.consistency).map_err(status)?;
-        let answers =
-            self.authority.introspect_tokens(&request.realm, request.tokens, consistency).await.map_err(status)?;
+        let answers = self.authority.introspect_tokens_for(&permit, request.tokens, consistency).await;
+        let answers = answers.map_err(status)?;
         let results = answers.into_iter().map(introspection).collect();
         Ok(Response::new(v1::BatchIntrospectTokensResponse { results }))
     }
@@ -102,7 +112,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::BatchRevokeTokensRequest>,
     ) -> Result<Response<v1::BatchRevokeTokensResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let outcomes = self.authority.revoke_tokens(&request.realm, &request.tokens).await.map_err(status)?;
         let mut revision = Revision::default();
         let mut results = Vec::with_capacity(outcomes.len());
@@ -123,7 +133,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RevokeClientRequest>,
     ) -> Result<Response<v1::RevokeClientResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let client = ClientId::parse(&request.client_id).map_err(Error::from).map_err(status)?;
         let revision = self.authority.revoke_client(&request.realm, client).await.map_err(status)?;
         Ok(Response::new(v1::RevokeClientResponse { revision: revision.to_string() }))
@@ -133,7 +143,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RevokeRealmRequest>,
     ) -> Result<Response<v1::RevokeRealmResponse>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let revision = self.authority.revoke_realm(&request.realm).await.map_err(status)?;
         Ok(Response::new(v1::RevokeRealmResponse { revision: revision.to_string() }))
     }
@@ -144,7 +154,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::WatchJwksRequest>,
     ) -> Result<Response<Self::WatchJwksStream>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let sets = self.authority.watch_json_web_key_set(&request.realm).map_err(status)?;
         let answers = WatchStream::new(sets).map(|set| {
             let keys = set.keys.iter().map(wire::json_web_key).collect();
@@ -159,10 +169,29 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::WatchRevocationsRequest>,
     ) -> Result<Response<Self::WatchRevocationsStream>, Status> {
-        let request = checked(request)?;
+        let (_, request) = self.gate.admit(request).await?;
         let after = wire::revision("after_revision", &request.after_revision).map_err(status)?;
         let feed = self.authority.watch_revocations(&request.realm, &after).map_err(status)?;
         Ok(Response::new(self.streams.open(revocation_feed::messages(feed))?))
+    }
+
+    type FollowRevocationsStream = Answers<v1::FollowRevocationsResponse>;
+
+    async fn follow_revocations(
+        &self,
+        request: Request<Streaming<v1::FollowRevocationsRequest>>,
+    ) -> Result<Response<Self::FollowRevocationsStream>, Status> {
+        let (metadata, extensions, mut said) = request.into_parts();
+        let first = said.message().await?.unwrap_or_default();
+        let (_, first) = self.gate.admit(Request::from_parts(metadata, extensions, first)).await?;
+        let Some(Step::Subscribe(subscribe)) = first.step else {
+            return Err(status(Error::invalid("step", "must be `subscribe` in the first message")));
+        };
+        let after = wire::revision("after_revision", &subscribe.after_revision).map_err(status)?;
+        let name = if subscribe.client_name.is_empty() { UNNAMED } else { &subscribe.client_name };
+        let name = SubscriberName::parse(name).map_err(Error::from).map_err(status)?;
+        let (subscription, feed) = self.authority.follow_revocations(&first.realm, &after, name).map_err(status)?;
+        Ok(Response::new(self.streams.open(revocation_feed::followed(subscription, feed, said))?))
     }
 }
 
@@ -189,6 +218,7 @@ fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
         scope: wire::names("scope", &request.scope, Scope::parse)?,
         audience: wire::names("audience", &request.audience, Audience::parse)?,
         confirmation: wire::confirmation(request.confirmation)?,
+        device: request.device.map(|device| wire::device(Some(device))).transpose()?,
         refresh_token: request.refresh_token,
     })
 }

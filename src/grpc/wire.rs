@@ -7,10 +7,9 @@ use serde_json::{Map, Number, Value};
 
 use crate::authority::introspect_token::Consistency;
 use crate::authority::{Error, IssuedTokens};
-use crate::domain::ids::Subject;
 use crate::domain::ids::{ClientId, DeviceId, InvalidName};
 use crate::domain::revocation::Revision;
-use crate::domain::session::{Device, Place, Session};
+use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 use crate::domain::token::Confirmation;
 use crate::proto::v1;
@@ -48,6 +47,16 @@ pub(super) fn device(device: Option<v1::Device>) -> Result<Device, Error> {
         user_agent: device.user_agent,
         ip_address: device.ip_address,
     })
+}
+
+pub(super) fn device_message(device: &Device) -> v1::Device {
+    v1::Device {
+        device_id: device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        platform: device.platform.clone(),
+        name: device.name.clone(),
+        user_agent: device.user_agent.clone(),
+        ip_address: device.ip_address.clone(),
+    }
 }
 
 pub(super) fn confirmation(confirmation: Option<v1::Confirmation>) -> Result<Option<Confirmation>, Error> {
@@ -175,27 +184,6 @@ pub(super) fn token_pair(tokens: IssuedTokens) -> v1::TokenPair {
 
 pub(super) fn texts<T: ToString>(names: &[T]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
-}
-
-pub(super) fn session(session: &Session, place: Place, subject: &Subject) -> v1::Session {
-    v1::Session {
-        session_id: place.sid(session.id).to_string(),
-        subject: subject.as_str().to_owned(),
-        client_id: session.client.to_string(),
-        device: Some(v1::Device {
-            device_id: session.device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            platform: session.device.platform.clone(),
-            name: session.device.name.clone(),
-            user_agent: session.device.user_agent.clone(),
-            ip_address: session.device.ip_address.clone(),
-        }),
-        create_time: time(session.created),
-        last_refresh_time: time(session.refreshed),
-        idle_expire_time: time(session.idle_expires),
-        expire_time: time(session.expires),
-        trusted: false,
-        generation: i64::try_from(session.generation - 1).unwrap_or(i64::MAX),
-    }
 }
 
 pub(super) fn json_web_key(key: &Value) -> v1::JsonWebKey {

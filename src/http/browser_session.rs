@@ -28,9 +28,7 @@ pub(super) async fn refresh(
     check_origin(&headers)?;
     let names = Cookies::of(&edge, &realm)?;
     let given = cookies(&headers)?.and_then(|cookies| cookie(cookies, REFRESH_COOKIE));
-    let Some(token) = given.map(str::to_owned) else {
-        return Err(Error::from(Refusal::RefreshTokenInvalid).into());
-    };
+    let token = given.map(str::to_owned);
     match edge.authority.refresh_browser_session(&realm, token).await {
         Ok(tokens) => {
             let left = edge.authority.lifetime_left(&tokens).as_secs();
@@ -39,8 +37,8 @@ pub(super) async fn refresh(
         }
         Err(error) => {
             let over = matches!(
-                error,
-                Error::Refused(
+                error.refusal(),
+                Some(
                     Refusal::RefreshTokenInvalid
                         | Refusal::RefreshTokenExpired
                         | Refusal::RefreshTokenReplayed

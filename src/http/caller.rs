@@ -4,19 +4,19 @@
 use std::sync::Arc;
 
 use axum::Form as FormBody;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use crate::authority::authenticate_client::{ClientProof, RegisteredClient};
+use crate::authority::authorization::{Asked, Permit};
+use crate::authority::caller::{self, Credentials, RegisteredClient};
+use crate::authority::client_proof::ClientProof;
 
 use super::Edge;
 use super::error::HttpError;
 use super::form::Form;
+use super::routes;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -36,6 +36,7 @@ impl<S: Send + Sync> FromRequestParts<S> for InRealm {
 /// A client that proved who it is, and the rest of what it sent.
 pub(super) struct Caller {
     pub(super) realm: String,
+    pub(super) permit: Permit,
     pub(super) registered: Arc<RegisteredClient>,
     pub(super) form: Form,
 }
@@ -46,12 +47,18 @@ impl FromRequest<Edge> for Caller {
     async fn from_request(request: Request, edge: &Edge) -> Result<Self, HttpError> {
         let (mut parts, body) = request.into_parts();
         let InRealm(realm) = InRealm::from_request_parts(&mut parts, edge).await?;
+        let matched = parts.extensions.get::<MatchedPath>().cloned();
         let headers = parts.headers.clone();
         let FormBody(parameters) = FormBody::from_request(Request::from_parts(parts, body), edge).await?;
         let mut form = Form::new(parameters);
-        let proof = proof(&headers, &mut form)?;
-        let registered = edge.authority.authenticate_client(&realm, &proof).await?;
-        Ok(Self { realm, registered, form })
+        let shown = Credentials::Proof(proof(&headers, &mut form)?);
+        let call = matched.as_ref().map_or("", |path| routes::call(path.as_str()));
+        let asked = Asked { call, realm: &realm, subject: None, session: None };
+        let permit = edge.authority.authorize(&asked, &shown).await?;
+        match permit.caller() {
+            caller::Caller::Client(registered) => Ok(Self { registered: registered.clone(), realm, permit, form }),
+            _ => Err(HttpError::invalid_client()),
+        }
     }
 }
 
@@ -62,10 +69,11 @@ fn proof(headers: &HeaderMap, form: &mut Form) -> Result<ClientProof, HttpError>
     let assertion_type = form.optional("client_assertion_type")?;
     match (headers.get(header::AUTHORIZATION), secret, assertion) {
         (Some(value), secret, None) => {
-            let (own_id, own_secret) = value.to_str().ok().and_then(basic).ok_or_else(HttpError::invalid_client)?;
+            let own = value.to_str().ok().and_then(basic).ok_or_else(HttpError::invalid_client)?;
+            let ClientProof::Secret { id: own_id, secret: own_secret } = &own else { return Err(several()) };
             // Clients that send the same twice are tolerated, as nothing is unclear.
-            let differs = id.is_some_and(|id| id != own_id) || secret.is_some_and(|secret| secret != own_secret);
-            if differs { Err(several()) } else { Ok(ClientProof::Secret { id: own_id, secret: own_secret }) }
+            let differs = id.is_some_and(|id| id != *own_id) || secret.is_some_and(|secret| secret != *own_secret);
+            if differs { Err(several()) } else { Ok(own) }
         }
         (None, Some(secret), None) => {
             let id = id.ok_or_else(|| HttpError::invalid_request("client_id is missing"))?;
@@ -80,14 +88,7 @@ fn proof(headers: &HeaderMap, form: &mut Form) -> Result<ClientProof, HttpError>
     }
 }
 
-/// Id and secret of HTTP Basic, each encoded as in a form first (RFC 6749, section 2.3.1).
-fn basic(value: &str) -> Option<(String, Zeroizing<String>)> {
+fn basic(value: &str) -> Option<ClientProof> {
     let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let pair = Zeroizing::new(String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?);
-    let (id, secret) = pair.split_once(':')?;
-    let decoded = |text: &str| Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned());
-    Some((decoded(id)?, Zeroizing::new(decoded(secret)?)))
+    if scheme.eq_ignore_ascii_case("basic") { ClientProof::basic(encoded.trim()) } else { None }
 }

@@ -2,6 +2,7 @@
 //! come from a store or a library never leave the process.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::FormRejection;
@@ -11,14 +12,17 @@ use serde_json::json;
 use tracing::{error, warn};
 
 use crate::authority::Error;
+use crate::domain::rate_limit::RateLimited;
 use crate::domain::refusal::Refusal;
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub(super) struct HttpError {
+pub(crate) struct HttpError {
     status: StatusCode,
     code: &'static str,
     description: Cow<'static, str>,
+    /// For a caller that may ask the same again.
+    retry_after: Option<Duration>,
 }
 
 impl HttpError {
@@ -49,11 +53,12 @@ impl HttpError {
     }
 
     fn unavailable(description: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
+        let retry_after = Some(Duration::from_secs(1));
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description) }
     }
 
     fn new(status: StatusCode, code: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, description: description.into() }
+        Self { status, code, description: description.into(), retry_after: None }
     }
 }
 
@@ -61,6 +66,10 @@ impl From<Error> for HttpError {
     fn from(error: Error) -> Self {
         let text = error.to_string();
         match error {
+            Error::Refused(Refusal::RateLimited(RateLimited { retry_after, .. })) => {
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable", text);
+                Self { retry_after: Some(retry_after), ..error }
+            }
             Error::Refused(refusal) => {
                 let status = match refusal {
                     Refusal::SessionLimitReached => StatusCode::TOO_MANY_REQUESTS,
@@ -68,6 +77,7 @@ impl From<Error> for HttpError {
                 };
                 Self::new(status, code(&refusal), text)
             }
+            Error::Folded { .. } => Self::new(StatusCode::BAD_REQUEST, code(&Refusal::RefreshTokenInvalid), text),
             Error::Invalid { .. } | Error::Key(_) => Self::invalid_request(text),
             Error::ClientNotAuthenticated => Self::new(StatusCode::UNAUTHORIZED, "invalid_client", text),
             Error::UnknownRealm(_) => Self::new(StatusCode::NOT_FOUND, "invalid_request", "there is no such realm"),
@@ -95,13 +105,17 @@ fn code(refusal: &Refusal) -> &'static str {
         | Refusal::SessionEnded
         | Refusal::SessionIdle
         | Refusal::ClientMismatch
-        | Refusal::ConfirmationMismatch => "invalid_grant",
+        | Refusal::ConfirmationMismatch
+        | Refusal::DeviceNotTrusted => "invalid_grant",
         Refusal::ScopeNotGranted(_) => "invalid_scope",
         // RFC 8707, section 2; RFC 8693, section 2.2.2.
         Refusal::AudienceNotAllowed(_) => "invalid_target",
         Refusal::ClientNotPermitted => "unauthorized_client",
-        Refusal::NotExchangeable(_) | Refusal::RequestIdReused | Refusal::ClaimNotAllowed { .. } => "invalid_request",
-        Refusal::SessionLimitReached => "temporarily_unavailable",
+        Refusal::NotExchangeable(_)
+        | Refusal::RequestIdReused
+        | Refusal::UnknownDevice
+        | Refusal::ClaimNotAllowed { .. } => "invalid_request",
+        Refusal::SessionLimitReached | Refusal::RateLimited(_) => "temporarily_unavailable",
     }
 }
 
@@ -127,8 +141,10 @@ impl IntoResponse for HttpError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"token-authority\""));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(delay) = self.retry_after {
+            // In whole seconds (RFC 9110, section 10.2.3), and never too soon.
+            let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         answer
     }

@@ -1,9 +1,11 @@
 //! `/auth/check`: forward authentication for NGINX (`auth_request`) and Traefik (`ForwardAuth`). The route's
 //! requirements stand in the query; 200, 401 or 403 is the verdict.
 
+use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::json;
 
 use crate::authority::check_request::{self, HeldRequest, Requirements, UPGRADE_HEADERS, Verdict};
 
@@ -46,7 +48,14 @@ pub(super) async fn check(
         }
         Verdict::Denied(denial) => {
             let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
-            (status, [(header::WWW_AUTHENTICATE, denial.challenge())]).into_response()
+            let challenge = [(header::WWW_AUTHENTICATE, &*denial.challenge())];
+            match denial.told() {
+                None => (status, challenge).into_response(),
+                Some(told) => {
+                    let body = Json(json!({ "error": "invalid_token", "error_description": told.as_str() }));
+                    (status, challenge, body).into_response()
+                }
+            }
         }
     })
 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
-use crate::authority::introspect_token::{Active, ActiveRefresh, VerifiedToken};
+use crate::authority::introspect_token::{Active, ActiveRefresh, Consistency, IntrospectToken, VerifiedToken};
 use crate::domain::ids::{Audience, Scope};
 use crate::domain::token::Confirmation;
 
@@ -24,9 +24,11 @@ pub(super) async fn introspect(
     headers: HeaderMap,
     caller: Caller,
 ) -> Result<Response, HttpError> {
-    let Caller { realm, registered, mut form } = caller;
-    let token = form.required("token")?;
-    let answer = edge.authority.introspect_token_for(&realm, &registered.client, token).await?;
+    let Caller { realm, permit, registered, mut form } = caller;
+    let (required_audience, required_scope) = (None, Vec::new());
+    let (token, consistency) = (form.required("token")?, Consistency::default());
+    let request = IntrospectToken { token, required_audience, required_scope, consistency };
+    let answer = edge.authority.introspect_token_for(&permit, &request).await?;
     let answer = match answer.active {
         // And nothing else (RFC 7662, section 2.2).
         None => json!({ "active": false }),

@@ -15,22 +15,25 @@ mod browser_session;
 mod caller;
 mod discovery;
 mod error;
-mod form;
+pub(crate) mod form;
 mod forward_auth;
 mod headers;
 mod introspect;
 mod metrics;
 mod names;
 mod revoke;
+mod routes;
 mod serve;
 mod token;
 
+use crate::authority::authorization::NoRow;
 use crate::authority::{Authority, Error};
 use crate::domain::policy::REQUEST_DEADLINE;
 use crate::health::Readiness;
 
 use error::HttpError;
 use metrics::RequestMeter;
+use routes::{OF_REALM, Routes};
 pub use serve::serve;
 /// The publish-ahead time of a key is counted with it.
 const MAY_BE_CACHED: &str = "public, max-age=300";
@@ -46,26 +49,25 @@ struct Edge {
 }
 
 /// The routes of the HTTP listener; `/metrics` shows the registry.
-pub fn router(authority: Arc<Authority>, readiness: Readiness, mut registry: Registry) -> Router {
+pub fn router(authority: Arc<Authority>, readiness: Readiness, mut registry: Registry) -> Result<Router, NoRow> {
     let meter = RequestMeter::new(&mut registry);
     let edge = Edge { authority, readiness, registry: Arc::new(registry) };
-    Router::new()
+    let routes = Routes::new()
         .merge(of_realm())
-        .nest("/realms/{realm}", of_realm())
+        .nest(OF_REALM, of_realm())
         // RFC 8414, section 3.1: before the issuer's path.
         .route("/.well-known/oauth-authorization-server/realms/{realm}", get(discovery::authorization_server))
         .route("/.well-known/jwks.json", get(|state, headers| jwks(state, Path("default".to_owned()), headers)))
         .route("/realms/{realm}/.well-known/jwks.json", get(jwks))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics::metrics))
-        .route_layer(from_fn_with_state(meter, metrics::measured))
-        .with_state(edge)
+        .route("/metrics", get(metrics::metrics));
+    Ok(routes.checked()?.route_layer(from_fn_with_state(meter, metrics::measured)).with_state(edge))
 }
 
 /// What each realm has below its issuer.
-fn of_realm() -> Router<Edge> {
-    let private = Router::new()
+fn of_realm() -> Routes {
+    let private = Routes::new()
         .route("/oauth2/introspect", post(introspect::introspect))
         .route("/oauth2/revoke", post(revoke::revoke))
         .route("/oauth2/token", post(token::token))
@@ -74,7 +76,7 @@ fn of_realm() -> Router<Edge> {
         .route("/session/logout", post(browser_session::logout))
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(from_fn(bounded));
-    Router::new()
+    Routes::new()
         .route("/.well-known/oauth-authorization-server", get(discovery::authorization_server))
         .route("/.well-known/openid-configuration", get(discovery::openid_configuration))
         .merge(private)

@@ -7,7 +7,8 @@ use super::caller::Caller;
 use super::error::HttpError;
 
 pub(super) async fn revoke(State(edge): State<Edge>, caller: Caller) -> Result<(), HttpError> {
-    let Caller { realm, registered, mut form } = caller;
+    let Caller { realm, registered, mut form, .. } = caller;
     let token = form.required("token")?;
-    Ok(edge.authority.revoke_token_for(&realm, &registered.client, &token).await?)
+    edge.authority.revoke_token_for(&realm, &registered.client, &token).await?;
+    Ok(())
 }

@@ -31,7 +31,7 @@ pub(super) async fn token(State(edge): State<Edge>, mut caller: Caller) -> Resul
 
 /// RFC 6749, section 6.
 async fn refresh(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> {
-    let Caller { realm, registered, mut form } = caller;
+    let Caller { realm, registered, mut form, .. } = caller;
     let request = RefreshToken {
         refresh_token: form.required("refresh_token")?,
         client: None,
@@ -39,6 +39,7 @@ async fn refresh(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> 
         audience: names::audience(&mut form)?,
         // No proof of possession is read here, so a bound session can't go on here.
         confirmation: None,
+        device: None,
     };
     let tokens = edge.authority.refresh_token_for(&realm, &registered.client, request).await?;
     Ok(answer(edge, tokens, None))
@@ -46,7 +47,7 @@ async fn refresh(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> 
 
 /// RFC 6749, section 4.4.
 async fn client_credentials(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> {
-    let Caller { realm, registered, mut form } = caller;
+    let Caller { realm, registered, mut form, .. } = caller;
     let (audience, scope) = (names::audience(&mut form)?, names::scope(&mut form)?);
     let tokens = edge.authority.grant_client_credentials(&realm, &registered.client, audience, scope).await?;
     Ok(answer(edge, tokens, None))
@@ -54,7 +55,7 @@ async fn client_credentials(edge: &Edge, caller: Caller) -> Result<Json<Value>, 
 
 /// RFC 8693, section 2.1.
 async fn exchange(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> {
-    let Caller { realm, registered, mut form } = caller;
+    let Caller { realm, registered, mut form, .. } = caller;
     let is_access_token = |kind: &str| matches!(kind, ACCESS_TOKEN | JWT);
     let subject_token = form.required("subject_token")?;
     let subject_type = form.required("subject_token_type")?;

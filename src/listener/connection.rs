@@ -66,7 +66,7 @@ impl<T> Connection<T> {
         let mut turns = tokio::time::interval_at(now + turn, turn);
         // Missed turns are not made up for: in two at once no answer would have had its time.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let peer = Peer { identity: identity.map(Arc::new), answers: Arc::default() };
+        let peer = Peer { identity: identity.map(Arc::new), ..Peer::default() };
         Self { transport, peer, peer_timeout, turns, moved: false, last_moved: now, _place: place }
     }
 
@@ -138,6 +138,16 @@ impl<T> Connected for Connection<T> {
 pub struct Peer {
     identity: Option<Arc<Identity>>,
     answers: Arc<Answers>,
+    shares: Arc<Shares>,
+}
+
+/// What there is little of, for all peers together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scarce {
+    /// A large request under way.
+    Batch,
+    /// A call that stays open.
+    Stream,
 }
 
 impl Peer {
@@ -152,6 +162,43 @@ impl Peer {
         let turn = answers.turns.load(Ordering::Relaxed) % 2;
         answers.untaken[turn].fetch_add(1, Ordering::Relaxed);
         Untaken { answers, turn }
+    }
+
+    /// One of the `most` that a connection may hold at a time, until the value is dropped; `None` if it
+    /// holds them all.
+    pub fn share(&self, of: Scarce, most: usize) -> Option<Share> {
+        let one_more = |held| (held < most).then_some(held + 1);
+        self.shares.of(of).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Share { shares: Arc::clone(&self.shares), of })
+    }
+}
+
+/// A peer's hold on something scarce.
+#[derive(Debug)]
+pub struct Share {
+    shares: Arc<Shares>,
+    of: Scarce,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shares.of(self.of).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How much one connection holds of each.
+#[derive(Debug, Default)]
+struct Shares {
+    batches: AtomicUsize,
+    streams: AtomicUsize,
+}
+
+impl Shares {
+    fn of(&self, scarce: Scarce) -> &AtomicUsize {
+        match scarce {
+            Scarce::Batch => &self.batches,
+            Scarce::Stream => &self.streams,
+        }
     }
 }
 

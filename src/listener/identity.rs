@@ -4,8 +4,7 @@
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// Longest by its specification (SPIFFE-ID, section 2.3).
-const MAX_SPIFFE_ID: usize = 2_048;
+use crate::domain::caller_name::names_a_workload;
 
 /// A caller that has proven who it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +34,14 @@ impl Identity {
         }
     }
 
+    /// The names, as the certificate says them.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Spiffe(id) => std::slice::from_ref(id),
+            Self::Dns(names) => names,
+        }
+    }
+
     /// The workload of a SPIFFE id, if it is one.
     pub fn spiffe(id: &str) -> Option<Self> {
         names_a_workload(id).then(|| Self::Spiffe(id.to_owned()))
@@ -43,17 +50,6 @@ impl Identity {
 
 fn is_spiffe(uri: &str) -> bool {
     uri.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"))
-}
-
-/// A trust domain and a path of segments, in the one spelling that the specification allows.
-fn names_a_workload(id: &str) -> bool {
-    let Some((domain, path)) = id.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')) else { return false };
-    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
-    let segment = |segment: &str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-        !matches!(segment, "" | "." | "..") && segment.bytes().all(plain)
-    };
-    id.len() <= MAX_SPIFFE_ID && !domain.is_empty() && domain.bytes().all(lower) && path.split('/').all(segment)
 }
 
 #[cfg(test)]

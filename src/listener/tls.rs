@@ -29,11 +29,6 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Whether each client that gets in has shown a certificate.
-    pub(super) fn authenticates(&self) -> bool {
-        self.mode == TlsMode::Mutual
-    }
-
     /// Shakes hands; with whom, if the client showed a certificate.
     pub(super) async fn accept(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, Option<Identity>)> {
         let current = self.current.borrow().clone();

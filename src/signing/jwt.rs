@@ -60,17 +60,24 @@ impl Serialize for Payload<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { issuer, token } = self;
         let mut claims = serializer.serialize_map(None)?;
-        claims.serialize_entry("iss", issuer)?;
-        claims.serialize_entry("sub", token.subject.as_str())?;
-        claims.serialize_entry("aud", &Aud(&token.audience))?;
-        claims.serialize_entry("client_id", token.client.as_str())?;
+        let profile = &*token.profile;
+        if profile.issuer.is_claim() {
+            claims.serialize_entry("iss", issuer)?;
+        }
+        claims.serialize_entry(&profile.subject_claim, token.subject.as_str())?;
+        if profile.audience.is_claim() {
+            claims.serialize_entry("aud", &Aud(&token.audience))?;
+        }
+        if profile.client.is_claim() {
+            claims.serialize_entry("client_id", token.client.as_str())?;
+        }
         claims.serialize_entry("exp", &token.expires.seconds())?;
         claims.serialize_entry("iat", &token.issued.seconds())?;
         claims.serialize_entry("jti", &Text(&token.id))?;
         if !token.scope.is_empty() {
             claims.serialize_entry("scope", &Text(&Scopes(&token.scope)))?;
         }
-        if let Some(sid) = &token.session {
+        if let Some(sid) = token.session.as_ref().filter(|_| profile.session.is_claim()) {
             claims.serialize_entry("sid", &Text(sid))?;
         }
         if let Some(client) = &token.session_client {
@@ -82,8 +89,10 @@ impl Serialize for Payload<'_> {
         if let Some(actor) = &token.actor {
             claims.serialize_entry("act", &Act(actor))?;
         }
-        // Registered names were refused when the claims were made, so none is written twice.
-        for (name, value) in token.claims.members() {
+        // Registered names were refused when the claims were made, so none is written twice. The subject's
+        // may be newer than the session.
+        let own = token.claims.members().iter().filter(|(name, _)| **name != profile.subject_claim);
+        for (name, value) in own {
             claims.serialize_entry(name, value)?;
         }
         claims.end()

@@ -25,6 +25,7 @@ fn token() -> AccessToken {
     AccessToken {
         id: TokenId { epoch: 0, origin: Timestamp::from_millis(1_000_500), random: [5; 16], route: Route::BySid },
         realm: realm(),
+        profile: Arc::default(),
         key: KeyNumber(1),
         subject: Subject::parse("+491701234567").expect("a subject"),
         client: ClientId::parse("app").expect("a client"),

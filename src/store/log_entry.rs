@@ -51,12 +51,7 @@ impl LogEntry {
             realm: self.owner.as_ref().map(|owner| owner.realm.to_string()).unwrap_or_default(),
             subject: self.owner.as_ref().and_then(|owner| owner.subject).map(|key| key.0.to_vec()).unwrap_or_default(),
         };
-        let body = row.encode_to_vec();
-        let mut bytes = Vec::with_capacity(1 + CHECKSUM_BYTES + body.len());
-        bytes.push(FORMAT);
-        bytes.extend_from_slice(&checksum(number, &body));
-        bytes.extend_from_slice(&body);
-        bytes
+        checked(number, &row.encode_to_vec())
     }
 
     /// Reads what was kept under `number`.
@@ -84,6 +79,15 @@ impl LogEntry {
             },
         })
     }
+}
+
+/// An entry's bytes, with what tells damage in front.
+pub(crate) fn checked(number: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + CHECKSUM_BYTES + body.len());
+    bytes.push(FORMAT);
+    bytes.extend_from_slice(&checksum(number, body));
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 /// Over the number too, so that an entry moved to another place shows.

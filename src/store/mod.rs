@@ -1,6 +1,7 @@
 //! Where records and revocations are kept. Knows keys, versions and bytes, and nothing of what a
 //! record says.
 
+pub mod alone;
 pub mod copy;
 pub mod embedded;
 pub mod key_encryption_key;

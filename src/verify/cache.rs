@@ -10,6 +10,7 @@ use quick_cache::{OptionsBuilder, Weighter};
 
 use super::token::VerifiedToken;
 use super::uniform::{Build, Uniform};
+use crate::domain::token_profile::TokenProfile;
 
 /// What a token takes beside its own bytes: its fields, and the cache's entry.
 const OVERHEAD: u64 = 512;
@@ -22,6 +23,8 @@ pub(super) type Fingerprint = Uniform<32>;
 #[derive(Clone)]
 struct Entry {
     token: Arc<VerifiedToken>,
+    /// By which its claims were read.
+    profile: Arc<TokenProfile>,
     length: u32,
 }
 
@@ -53,13 +56,20 @@ impl TokenCache {
         Uniform(bytes)
     }
 
-    pub(super) fn token(&self, fingerprint: &Fingerprint) -> Option<Arc<VerifiedToken>> {
-        self.0.get(fingerprint).map(|entry| entry.token)
+    /// What was read by this profile: by another one, the same bytes may say something else, or nothing.
+    pub(super) fn token(&self, fingerprint: &Fingerprint, profile: &Arc<TokenProfile>) -> Option<Arc<VerifiedToken>> {
+        self.0.get(fingerprint).filter(|entry| entry.profile == *profile).map(|entry| entry.token)
     }
 
-    pub(super) fn insert(&self, fingerprint: Fingerprint, token: Arc<VerifiedToken>, length: usize) {
+    pub(super) fn insert(
+        &self,
+        fingerprint: Fingerprint,
+        token: Arc<VerifiedToken>,
+        profile: Arc<TokenProfile>,
+        length: usize,
+    ) {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        self.0.insert(fingerprint, Entry { token, length });
+        self.0.insert(fingerprint, Entry { token, profile, length });
     }
 
     pub(super) fn forget(&self, fingerprint: &Fingerprint) {

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::client_assertion::ClientAssertion;
 use super::public_key::PublicKey;
 use super::rejection::Rejection;
+use crate::domain::caller_name::{CertificateName, ServiceAccount};
 use crate::domain::client::Client;
 use crate::domain::time::Timestamp;
 
@@ -71,15 +72,19 @@ pub struct RegisteredClient {
     pub client: Client,
     /// Any of these proves it: two, so that one can be replaced while the other is in use.
     pub secrets: Vec<SecretHash>,
-    /// So does a signature by any of these (RFC 7523, section 2.2).
+    /// So does a signature by any of these (RFC 7523, section 2.2),
     pub keys: Vec<PublicKey>,
+    /// a certificate with any of these names (RFC 8705, section 2.1),
+    pub certificates: Vec<CertificateName>,
+    /// and a token of any of these accounts.
+    pub service_accounts: Vec<ServiceAccount>,
 }
 
 impl RegisteredClient {
-    /// Whether the secret is one of the client's.
-    pub fn has_secret(&self, secret: &str) -> bool {
+    /// Whether it is the hash of one of the client's secrets.
+    pub fn has_secret(&self, hash: &SecretHash) -> bool {
         // No early end: how long it takes says nothing of which one it was.
-        SecretHash::of(secret).is_some_and(|hash| self.secrets.iter().fold(false, |found, one| found | (*one == hash)))
+        self.secrets.iter().fold(false, |found, one| found | (one == hash))
     }
 
     /// Checks an assertion by the client's keys; `accepted` are the audiences that mean this server.
@@ -109,9 +114,12 @@ mod tests {
             },
             secrets: [old, new].map(|secret| SecretHash::of(secret).expect("long enough")).into(),
             keys: Vec::new(),
+            certificates: Vec::new(),
+            service_accounts: Vec::new(),
         };
         for (secret, proves) in [(old, true), (new, true), ("0123456789012345678902", false), ("", false)] {
-            assert_eq!(client.has_secret(secret), proves, "{secret}");
+            let hash = SecretHash::of(secret);
+            assert_eq!(hash.is_some_and(|hash| client.has_secret(&hash)), proves, "{secret}");
         }
     }
 

@@ -13,8 +13,8 @@ use crate::domain::ids::KeyId;
 /// The longest token: checked before anything else, so that garbage stays cheap.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
-/// The only `typ` (RFC 9068, section 2.1).
-const TYPE: &str = "at+jwt";
+/// The only `typ` of an access token (RFC 9068, section 2.1).
+pub(super) const ACCESS_TOKEN: &str = "at+jwt";
 /// Ways to bring one's own key (RFC 7515, section 4.1). Never read, so they may say anything.
 const IGNORED: [&str; 4] = ["jku", "jwk", "x5u", "x5c"];
 /// Extensions that change the meaning of the rest (RFC 7515, section 4.1.11; RFC 7797; RFC 7516).
@@ -87,7 +87,7 @@ fn strict_header(bytes: &[u8]) -> Result<Map<String, Value>, Rejection> {
 
 fn read_header(header: &Map<String, Value>) -> Result<(Algorithm, KeyId), Rejection> {
     let text = |name: &str| header.get(name).and_then(Value::as_str);
-    if text("typ") != Some(TYPE) {
+    if text("typ") != Some(ACCESS_TOKEN) {
         return Err(Rejection::WrongType);
     }
     let algorithm = text("alg").and_then(Algorithm::parse).ok_or(Rejection::WrongAlgorithm)?;

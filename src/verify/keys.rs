@@ -13,6 +13,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub use super::public_key::{InvalidKey, PublicKey};
 use crate::domain::algorithm::Algorithm;
 use crate::domain::ids::{KeyId, RealmName};
+use crate::domain::token_profile::TokenProfile;
 
 /// The shortest HMAC key (RFC 7518, section 3.2).
 const HMAC_MIN_BYTES: usize = 32;
@@ -164,22 +165,45 @@ impl KeySet {
     }
 }
 
-/// The `iss` values that each realm accepts. Several, because a changed public URL must not log
-/// anyone out.
-#[derive(Debug, Default)]
-pub struct Issuers(RwLock<HashMap<RealmName, Arc<[String]>>>);
+/// Who issues a realm's tokens, and what these say.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Today's first. Several, because a changed public URL must not log anyone out.
+    accepted: Box<[String]>,
+    profile: Arc<TokenProfile>,
+}
 
-impl Issuers {
-    /// Sets a realm's issuers; none of the earlier ones stays.
-    pub fn set(&self, realm: RealmName, issuers: impl IntoIterator<Item = String>) {
-        let issuers = issuers.into_iter().collect();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(realm, issuers);
+impl Issuer {
+    /// Whether `issuer` is one of the realm's, byte for byte (RFC 9068, section 4).
+    pub fn accepts(&self, issuer: &str) -> bool {
+        self.accepted.iter().any(|accepted| accepted == issuer)
     }
 
-    /// Whether `issuer` is one of the realm's, byte for byte (RFC 9068, section 4).
-    pub fn accepts(&self, realm: &RealmName, issuer: &str) -> bool {
-        let realms = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        realms.get(realm).is_some_and(|accepted| accepted.iter().any(|accepted| accepted == issuer))
+    /// The `iss` of a token issued today.
+    pub fn today(&self) -> &str {
+        self.accepted.first().map_or("", String::as_str)
+    }
+
+    /// Which registered claims a token has: the realm's word, never the token's choice.
+    pub fn profile(&self) -> &Arc<TokenProfile> {
+        &self.profile
+    }
+}
+
+/// The issuer of each realm.
+#[derive(Debug, Default)]
+pub struct Issuers(RwLock<HashMap<RealmName, Arc<Issuer>>>);
+
+impl Issuers {
+    /// Sets a realm's `iss` values and the profile of its tokens; nothing of what was set earlier stays.
+    pub fn set(&self, realm: RealmName, accepted: impl IntoIterator<Item = String>, profile: Arc<TokenProfile>) {
+        let issuer = Issuer { accepted: accepted.into_iter().collect(), profile };
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(realm, Arc::new(issuer));
+    }
+
+    /// The realm's.
+    pub fn of(&self, realm: &RealmName) -> Option<Arc<Issuer>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(realm).cloned()
     }
 }
 
@@ -235,12 +259,14 @@ mod tests {
     #[test]
     fn issuers_compare_byte_for_byte() {
         let issuers = Issuers::default();
-        assert!(!issuers.accepts(&realm("a"), ""));
-        issuers.set(realm("a"), ["https://new.example".to_owned(), "https://old.example".to_owned()]);
-        assert!(issuers.accepts(&realm("a"), "https://old.example"));
+        let accepted = ["https://new.example".to_owned(), "https://old.example".to_owned()];
+        issuers.set(realm("a"), accepted, Arc::default());
+        let issuer = issuers.of(&realm("a")).expect("set");
+        assert!(issuer.accepts("https://old.example"));
+        assert_eq!(issuer.today(), "https://new.example");
         for wrong in ["", "https://old.example/", "HTTPS://old.example", "https://old.exampl"] {
-            assert!(!issuers.accepts(&realm("a"), wrong), "{wrong}");
+            assert!(!issuer.accepts(wrong), "{wrong}");
         }
-        assert!(!issuers.accepts(&realm("b"), "https://old.example"));
+        assert!(issuers.of(&realm("b")).is_none());
     }
 }

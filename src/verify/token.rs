@@ -8,11 +8,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::json;
+use super::keys::Issuer;
 use super::rejection::Rejection;
 use crate::domain::claims::SID_CLIENT_ID;
 use crate::domain::ids::{Audience, ClientId, KeyId, RealmName, Route, Scope, Sid, Subject, TokenId};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Confirmation;
+use crate::domain::token_profile::{SUBJECT_CLAIM, SaidBy};
 
 /// The levels of a payload, itself included: one more than custom claims may have.
 const PAYLOAD_DEPTH: usize = 10;
@@ -55,22 +57,36 @@ pub struct VerifiedToken {
 }
 
 impl VerifiedToken {
-    /// Reads the payload of a token that `kid` of `realm` signed.
-    pub(super) fn read(realm: RealmName, kid: KeyId, payload: &[u8]) -> Result<Self, Rejection> {
+    /// Reads the payload of a token that `kid` of `realm` signed, by the profile of its issuer.
+    pub(super) fn read(realm: RealmName, kid: KeyId, issuer: &Issuer, payload: &[u8]) -> Result<Self, Rejection> {
         let no_object = Rejection::Malformed("payload is no strict JSON object");
         let mut claims = Payload(json::object(payload, PAYLOAD_DEPTH).ok_or(no_object)?);
+        let profile = &**issuer.profile();
+        // What the realm says, no token may say otherwise.
+        if let Some(foreign) = profile.left_out().find(|name| claims.0.contains_key(*name)) {
+            return Err(Rejection::InvalidClaim(foreign));
+        }
         let id = claims.required("jti", |value| TokenId::parse(value.as_str()?))?;
         let sid = claims.optional("sid", |value| Sid::parse(value.as_str()?).ok())?;
         Ok(Self {
             realm,
             kid,
-            issuer: claims.required("iss", |value| value.as_str().map(str::to_owned))?,
+            issuer: match profile.issuer {
+                SaidBy::Token => claims.required("iss", |value| value.as_str().map(str::to_owned))?,
+                SaidBy::Realm(()) => issuer.today().to_owned(),
+            },
             id,
-            subject: claims.required("sub", |value| Subject::parse(value.as_str()?).ok())?,
-            client: claims.required("client_id", |value| ClientId::parse(value.as_str()?).ok())?,
-            audience: claims.required("aud", audience)?,
+            subject: claims.subject(&profile.subject_claim)?,
+            client: match &profile.client {
+                SaidBy::Token => claims.required("client_id", |value| ClientId::parse(value.as_str()?).ok())?,
+                SaidBy::Realm(client) => client.clone(),
+            },
+            audience: match &profile.audience {
+                SaidBy::Token => claims.required("aud", audience)?,
+                SaidBy::Realm(audience) => vec![audience.clone()],
+            },
             scope: claims.optional("scope", scope)?.unwrap_or_default(),
-            session: session(&id, sid)?,
+            session: session(&profile.session, &id, sid)?,
             session_client: claims.optional(SID_CLIENT_ID, |value| ClientId::parse(value.as_str()?).ok())?,
             issued: claims.required("iat", numeric_date)?,
             expires: claims.required("exp", numeric_date)?,
@@ -91,6 +107,15 @@ impl fmt::Debug for VerifiedToken {
 struct Payload(Map<String, Value>);
 
 impl Payload {
+    /// A renamed one stays among the claims: it is one that only this realm knows.
+    fn subject(&mut self, name: &str) -> Result<Subject, Rejection> {
+        let read = |value: &Value| Subject::parse(value.as_str()?).ok();
+        match name {
+            SUBJECT_CLAIM => self.required(SUBJECT_CLAIM, read),
+            renamed => self.0.get(renamed).and_then(read).ok_or(Rejection::InvalidClaim(SUBJECT_CLAIM)),
+        }
+    }
+
     fn required<T>(&mut self, name: &'static str, read: impl FnOnce(&Value) -> Option<T>) -> Result<T, Rejection> {
         self.optional(name, read)?.ok_or(Rejection::InvalidClaim(name))
     }
@@ -106,12 +131,11 @@ impl Payload {
     }
 }
 
-/// The session that revocation asks about. `jti` and `sid` must not name different ones, nor none.
-fn session(id: &TokenId, sid: Option<Sid>) -> Result<Option<Sid>, Rejection> {
-    match (id.route, sid) {
-        (Route::BySid, Some(sid)) => Ok(Some(sid)),
-        (Route::Session(own), sid) if sid.is_none_or(|sid| sid == own) => Ok(Some(own)),
-        (Route::Subject { .. }, None) => Ok(None),
+/// The session that revocation asks about: `sid` names it, or `jti` where the realm's tokens have no `sid`.
+fn session(said: &SaidBy, id: &TokenId, sid: Option<Sid>) -> Result<Option<Sid>, Rejection> {
+    match (said, id.route, sid) {
+        (SaidBy::Token, Route::BySid, Some(sid)) | (SaidBy::Realm(()), Route::Session(sid), None) => Ok(Some(sid)),
+        (_, Route::Subject { .. }, None) => Ok(None),
         _ => Err(Rejection::InvalidClaim("sid")),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cache::TokenCache;
 use super::jwt::{Compact, MAX_TOKEN_BYTES};
-use super::keys::{Issuers, KeySet, VerifyKey};
+use super::keys::{Issuer, Issuers, KeySet, VerifyKey};
 use super::rejection::Rejection;
 use super::revocations::RevocationIndex;
 use super::token::VerifiedToken;
@@ -79,11 +79,12 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::TooLarge);
         }
+        let issuer = self.issuers.of(realm).ok_or(Rejection::WrongRealm)?;
         let read = match &self.cache {
-            None => Arc::new(self.read(realm, token)?),
+            None => Arc::new(self.read(realm, &issuer, token)?),
             Some(cache) => {
                 let fingerprint = TokenCache::fingerprint(token);
-                match cache.token(&fingerprint) {
+                match cache.token(&fingerprint, issuer.profile()) {
                     Some(known) => {
                         // The cache must not outlive its reasons: a removed key ends its tokens here too.
                         if self.keys.key(&known.kid).is_none() {
@@ -93,8 +94,8 @@ impl Verifier {
                         known
                     }
                     None => {
-                        let read = Arc::new(self.read(realm, token)?);
-                        cache.insert(fingerprint, Arc::clone(&read), token.len());
+                        let read = Arc::new(self.read(realm, &issuer, token)?);
+                        cache.insert(fingerprint, Arc::clone(&read), issuer.profile().clone(), token.len());
                         read
                     }
                 }
@@ -103,7 +104,7 @@ impl Verifier {
         if read.realm != *realm {
             return Err(Rejection::WrongRealm);
         }
-        if !self.issuers.accepts(realm, &read.issuer) {
+        if !issuer.accepts(&read.issuer) {
             return Err(Rejection::WrongIssuer);
         }
         Ok(read)
@@ -128,12 +129,12 @@ impl Verifier {
     ///
     /// Up to the signature, how long a refusal takes depends on nothing but the text and the realm's
     /// algorithms: both are known to whoever wrote it.
-    fn read(&self, realm: &RealmName, token: &str) -> Result<VerifiedToken, Rejection> {
+    fn read(&self, realm: &RealmName, issuer: &Issuer, token: &str) -> Result<VerifiedToken, Rejection> {
         let compact = Compact::parse(token)?;
         let named = self.named_key(realm, &compact);
         let signed = |key: &VerifyKey| key.verifies(compact.signing_input.as_bytes(), &compact.signature);
         match named {
-            Ok(key) if signed(&key) => VerifiedToken::read(key.realm().clone(), compact.kid, &compact.payload),
+            Ok(key) if signed(&key) => VerifiedToken::read(key.realm().clone(), compact.kid, issuer, &compact.payload),
             Ok(_) => Err(Rejection::BadSignature),
             Err(rejection) => {
                 // A key that is not there, or another realm's, takes as long as a wrong signature.

@@ -50,6 +50,19 @@ impl Authority {
     }
 }
 
+/// The client's certificate may do everything.
+const CLIENTS: &str = r#"
+[realm]
+name = "default"
+
+[[realm.clients]]
+id = "shop"
+certificates = ["spiffe://example.org/shop"]
+audiences = "any"
+scopes = "any"
+roles = ["issuer", "introspector", "session-admin", "self-service", "key-admin", "auditor", "gateway"]
+"#;
+
 /// A certificate and its key, as PEM.
 #[derive(Clone)]
 pub(crate) struct Pair {
@@ -75,7 +88,7 @@ impl Files<'_> {
     pub(crate) fn config(&self, more: &str) -> String {
         let file = |name| self.path(name).display().to_string();
         let text = format!(
-            "[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n{more}\n",
+            "[tls]\ncertificate = {:?}\nkey = {:?}\nclient_ca = {:?}\n{more}\n{CLIENTS}",
             file("server.pem"),
             file("server-key.pem"),
             file("ca.pem")

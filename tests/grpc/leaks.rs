@@ -24,14 +24,19 @@ const SESSION: &str = "planted-session";
 const BAD: &str = "planted\0bad\ninput";
 const PLANTED: [&str; 2] = ["planted", "15112345678"];
 
-/// Sends credentials with each call, whether anybody asks for them or not.
-#[derive(Clone)]
-struct Credentials;
+/// Sends credentials with each call, whether anybody asks for them or not; one header is asked for.
+#[derive(Clone, Default)]
+struct Credentials {
+    authorization: Option<&'static str>,
+}
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        for name in ["authorization", "cookie", "tracestate", "x-request-id"] {
+        for name in ["cookie", "tracestate", "x-request-id"] {
             request.metadata_mut().insert(name, "Bearer planted=credential".parse().expect("ASCII"));
+        }
+        if let Some(value) = self.authorization {
+            request.metadata_mut().insert("authorization", value.parse().expect("ASCII"));
         }
         Ok(request)
     }
@@ -173,13 +178,21 @@ async fn nothing_leaks(format: &str, level: &str) {
     ]);
     let channel = Channel::from_shared(server.endpoint()).expect("an address").connect().await.expect("connects");
     let mut clients = Clients {
-        tokens: TokenServiceClient::with_interceptor(channel.clone(), Credentials),
-        sessions: SessionServiceClient::with_interceptor(channel, Credentials),
+        tokens: TokenServiceClient::with_interceptor(channel.clone(), Credentials::default()),
+        sessions: SessionServiceClient::with_interceptor(channel.clone(), Credentials::default()),
         issued: Vec::new(),
     };
     clients.live().await;
     clients.bad_input(FORGED).await;
     clients.bad_input(BAD).await;
+    // base64 of "planted:planted"
+    for value in ["Bearer planted=credential", "Basic cGxhbnRlZDpwbGFudGVk", "planted"] {
+        let wrong = Credentials { authorization: Some(value) };
+        let mut stranger = TokenServiceClient::with_interceptor(channel.clone(), wrong);
+        let login = v1::IssueTokenRequest { subject: PHONE.into(), ..Default::default() };
+        let refused = stranger.issue_token(login).await.expect_err("nobody's");
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{value}");
+    }
     server.terminate();
 
     let header = clients.issued[0].split('.').next().expect("a header").chars().take(24).collect::<String>();

@@ -23,7 +23,7 @@ async fn sessions_are_listed_in_pages_with_their_devices() {
             break;
         }
     }
-    assert_eq!(seen, ["phone", "laptop", "tv"]);
+    assert_eq!(seen, ["tv", "laptop", "phone"], "newest first");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,9 @@ fn clock_at(time: Duration) -> Arc<TurnableClock> {
     Arc::new(TurnableClock(AtomicI64::new(i64::try_from(time.as_millis()).expect("a time of ours"))))
 }
 
+/// When tests begin unless they say otherwise.
+const BEGINNING: Duration = Duration::from_secs(1_800_000_000);
+
 /// A running server with clients.
 pub(crate) struct TestServer {
     pub(crate) tokens: TokenServiceClient<Channel>,
@@ -44,6 +47,8 @@ pub(crate) struct TestServer {
     server: Option<Server>,
     clock: Arc<TurnableClock>,
     backend: Arc<Backend>,
+    /// Of requests that name none.
+    realm: String,
 }
 
 #[allow(dead_code, reason = "a vocabulary for tests, which need not use every word at a time")]
@@ -60,12 +65,17 @@ impl TestServer {
 
     /// With the configuration changed.
     pub(crate) async fn start_configured(change: impl FnOnce(&mut Config)) -> Self {
-        Self::open(Arc::new(Backend::start().await), clock_at(Duration::from_secs(1_800_000_000)), change).await
+        Self::start_on(Backend::start().await, "", change).await
+    }
+
+    /// The same on a store of the test's choice; requests that name no realm are for this one.
+    pub(crate) async fn start_on(backend: Backend, realm: &str, change: impl FnOnce(&mut Config)) -> Self {
+        Self::open(Arc::new(backend), clock_at(BEGINNING), realm.to_owned(), change).await
     }
 
     /// With the clock at a time since 1970.
     pub(crate) async fn start_at(time: Duration) -> Self {
-        Self::open(Arc::new(Backend::start().await), clock_at(time), |_| {}).await
+        Self::open(Arc::new(Backend::start().await), clock_at(time), String::new(), |_| {}).await
     }
 
     /// Stops the server.
@@ -85,16 +95,30 @@ impl TestServer {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
-        Self::open(self.backend.clone(), self.clock.clone(), change).await
+        Self::open(self.backend.clone(), self.clock.clone(), self.realm.clone(), change).await
     }
 
     /// Starts another server on the same store, as the same issuer.
     pub(crate) async fn beside(&self) -> Self {
-        let issuer = format!("http://{}", self.http());
-        Self::open(self.backend.clone(), self.clock.clone(), |config| config.public_url = Some(issuer)).await
+        self.beside_configured(|_| {}).await
     }
 
-    async fn open(backend: Arc<Backend>, clock: Arc<TurnableClock>, change: impl FnOnce(&mut Config)) -> Self {
+    /// The same with the configuration changed.
+    pub(crate) async fn beside_configured(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let issuer = format!("http://{}", self.http());
+        let change = |config: &mut Config| {
+            config.public_url = Some(issuer);
+            change(config);
+        };
+        Self::open(self.backend.clone(), self.clock.clone(), self.realm.clone(), change).await
+    }
+
+    async fn open(
+        backend: Arc<Backend>,
+        clock: Arc<TurnableClock>,
+        realm: String,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::on_free_ports(Path::new("unused"));
         backend.configure(&mut config);
         change(&mut config);
@@ -108,6 +132,7 @@ impl TestServer {
             server: Some(server),
             clock,
             backend,
+            realm,
         }
     }
 
@@ -119,6 +144,16 @@ impl TestServer {
     #[allow(dead_code, reason = "for clients that share the server's time")]
     pub(crate) fn clock(&self) -> Arc<TurnableClock> {
         self.clock.clone()
+    }
+
+    /// The realm of requests that name none.
+    pub(crate) fn realm(&self) -> String {
+        self.realm.clone()
+    }
+
+    /// What it keeps its data in, also after it has stopped.
+    pub(crate) fn backend(&self) -> Arc<Backend> {
+        self.backend.clone()
     }
 
     pub(crate) fn grpc(&self) -> SocketAddr {
@@ -139,30 +174,36 @@ impl TestServer {
         self.issue(request).await.expect("issues")
     }
 
-    pub(crate) async fn issue(&self, request: v1::IssueTokenRequest) -> Result<v1::TokenPair, Status> {
+    pub(crate) async fn issue(&self, mut request: v1::IssueTokenRequest) -> Result<v1::TokenPair, Status> {
+        if request.realm.is_empty() {
+            request.realm = self.realm();
+        }
         let answer = self.tokens.clone().issue_token(request).await?;
         Ok(answer.into_inner().tokens.expect("tokens"))
     }
 
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<v1::TokenPair, Status> {
-        let request =
-            v1::RefreshTokenRequest { refresh_token: refresh_token.to_owned(), ..v1::RefreshTokenRequest::default() };
+        let (realm, refresh_token) = (self.realm(), refresh_token.to_owned());
+        let request = v1::RefreshTokenRequest { realm, refresh_token, ..v1::RefreshTokenRequest::default() };
         let answer = self.tokens.clone().refresh_token(request).await?;
         Ok(answer.into_inner().tokens.expect("tokens"))
     }
 
     pub(crate) async fn introspect(&self, token: &str) -> v1::IntrospectTokenResponse {
-        let request = v1::IntrospectTokenRequest { token: token.to_owned(), ..v1::IntrospectTokenRequest::default() };
+        let (realm, token) = (self.realm(), token.to_owned());
+        let request = v1::IntrospectTokenRequest { realm, token, ..v1::IntrospectTokenRequest::default() };
         self.tokens.clone().introspect_token(request).await.expect("answers").into_inner()
     }
 
     pub(crate) async fn revoke(&self, token: &str) -> v1::RevokeTokenResponse {
-        let request = v1::RevokeTokenRequest { token: token.to_owned(), ..v1::RevokeTokenRequest::default() };
+        let (realm, token) = (self.realm(), token.to_owned());
+        let request = v1::RevokeTokenRequest { realm, token, ..v1::RevokeTokenRequest::default() };
         self.tokens.clone().revoke_token(request).await.expect("revokes").into_inner()
     }
 
     pub(crate) async fn sessions_of(&self, subject: &str) -> Vec<v1::Session> {
-        let request = v1::ListSessionsRequest { subject: subject.to_owned(), ..v1::ListSessionsRequest::default() };
+        let (realm, subject) = (self.realm(), subject.to_owned());
+        let request = v1::ListSessionsRequest { realm, subject, ..v1::ListSessionsRequest::default() };
         self.sessions.clone().list_sessions(request).await.expect("lists").into_inner().sessions
     }
 }

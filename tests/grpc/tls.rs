@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use token_authority::client::ChannelOptions;
+use token_authority::client::{AuthorityChannel, ChannelOptions};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,7 +53,7 @@ impl Scene {
 }
 
 /// A client that has been answered once.
-struct Client(TokenServiceClient<Channel>);
+struct Client(TokenServiceClient<AuthorityChannel>);
 
 impl Client {
     async fn connect(address: SocketAddr, server: &Authority, own: Option<&Pair>) -> Result<Self, String> {
@@ -63,15 +63,16 @@ impl Client {
         }
         let endpoint = Endpoint::from_shared(format!("https://{address}")).expect("an address");
         let channel = endpoint.tls_config(tls).expect("certificates").connect().await;
-        let mut client = Self(TokenServiceClient::new(channel.map_err(|error| format!("{error:?}"))?));
+        let mut client = Self(TokenServiceClient::new(channel.map_err(|error| format!("{error:?}"))?.into()));
         // A client of TLS 1.3 learns with the first answer that it is not wanted.
         client.call().await?;
         Ok(client)
     }
 
     async fn call(&mut self) -> Result<(), String> {
-        let request = v1::IntrospectTokenRequest { token: "x".into(), ..Default::default() };
-        let call = tokio::time::timeout(PATIENCE, self.0.introspect_token(request)).await.expect("in time");
+        // Which anybody may have whom TLS lets in.
+        let call = self.0.get_jwks(v1::GetJwksRequest::default());
+        let call = tokio::time::timeout(PATIENCE, call).await.expect("in time");
         call.map(drop).map_err(|status| format!("{status:?}"))
     }
 }
@@ -92,9 +93,9 @@ async fn only_who_has_a_certificate_of_the_authority_is_served() {
     }
     let fooled = scene.asks(&stranger, Some(&authority.client())).await;
     assert!(fooled.is_err(), "a server of another authority was believed");
-    let plaintext = TokenServiceClient::connect(format!("http://{}", scene.server.grpc())).await;
-    if let Ok(plaintext) = plaintext {
-        assert!(Client(plaintext).call().await.is_err(), "plaintext was answered");
+    let plaintext = Endpoint::from_shared(format!("http://{}", scene.server.grpc())).expect("an address");
+    if let Ok(plaintext) = plaintext.connect().await {
+        assert!(Client(TokenServiceClient::new(plaintext.into())).call().await.is_err(), "plaintext was answered");
     }
     scene.asks(authority, Some(&authority.client())).await.map(drop).expect("still served");
 }

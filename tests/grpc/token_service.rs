@@ -366,10 +366,11 @@ async fn a_refresh_narrows_and_never_widens() {
 async fn what_is_wrong_with_a_request_is_said() {
     let server = TestServer::start_with(|policy| {
         use token_authority::domain::ids::{Audience, Scope};
+        use token_authority::domain::own_claims::{OwnClaim, OwnClaims};
         use token_authority::domain::policy::Allowed;
         policy.audiences = Allowed::Only([Audience::parse("default").expect("an audience")].into());
         policy.scopes = Allowed::Only([Scope::parse("read").expect("a scope")].into());
-        policy.claims = Allowed::Only(["role".to_owned()].into());
+        policy.claims = OwnClaims::Only([("role".to_owned(), OwnClaim::default())].into());
     })
     .await;
     let good = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
@@ -448,7 +449,7 @@ async fn what_is_wrong_with_a_request_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_later_versions_answer_unimplemented() {
     let server = TestServer::start().await;
-    let request = v1::ListDevicesRequest { subject: "alice".to_owned(), ..v1::ListDevicesRequest::default() };
-    let status = server.sessions.clone().list_devices(request).await.expect_err("later");
+    let request = v1::WatchSessionsRequest { subject: "alice".to_owned(), ..v1::WatchSessionsRequest::default() };
+    let status = server.sessions.clone().watch_sessions(request).await.expect_err("later");
     assert_eq!(refusal(&status), (Code::Unimplemented, "UNSUPPORTED".into()));
 }

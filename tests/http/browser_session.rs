@@ -1,6 +1,9 @@
 //! Browser sessions: their tokens travel in cookies, and only the site itself may ask.
 
+use std::time::Duration;
+
 use token_authority::domain::ids::RealmName;
+use token_authority::domain::rate_limit::RateLimit;
 
 use crate::realm::Realm;
 use crate::test_server::TestServer;
@@ -107,4 +110,20 @@ fn cookies(answer: &Answer) -> [(String, String); 2] {
         let (value, rest) = cookie.split_at(cookie.find(';').expect("attributes"));
         (value.to_owned(), rest.to_owned())
     })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_refreshes_too_often_is_told_when_to_come_again_and_keeps_the_session() {
+    let limit = RateLimit::new(1, Duration::from_millis(90_500));
+    let server = TestServer::start_with(|policy| policy.rate_limits.refresh_by_subject = limit).await;
+    let login = server.login("ann", "phone").await;
+    let tokens = server.refresh(&login.refresh_token).await.expect("the first");
+    let cookie = format!("__Secure-refresh_token={}", tokens.refresh_token);
+    let headers = [("Cookie", cookie.as_str()), ("Sec-Fetch-Site", "same-origin")];
+    let ask = async || send(server.http(), "POST", "/session/refresh", &headers, "").await;
+    let answer = ask().await;
+    assert_eq!(answer.refusal(), (429, "temporarily_unavailable".to_owned()));
+    assert_eq!((answer.header("retry-after"), answer.headers("set-cookie").len()), (Some("91"), 0));
+    server.pass(Duration::from_secs(91));
+    assert_eq!(ask().await.status, 200);
 }

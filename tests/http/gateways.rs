@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use token_authority::proto::v1;
 use tonic::{Code, Status};
 
+use crate::messages::{ACCESS_INVALID, REVOKED, messages};
 use crate::test_server::TestServer;
 use crate::wire::{Answer, send};
 
@@ -86,6 +87,7 @@ impl Gateways {
     /// Asks both; the status and challenge that the client would get.
     async fn ask(&self, method: &str, headers: &[(&str, &str)], settings: &[(&str, &str)]) -> (u16, Option<String>) {
         let by_http = self.ask_http(method, headers, settings).await;
+        let http_body = by_http.body.clone();
         let by_http = (by_http.status, by_http.header("www-authenticate").map(str::to_owned));
         let by_envoy = self.ask_envoy(method, headers, settings).await.expect("a verdict");
         let ok = by_envoy.status.expect("a status").code == 0;
@@ -94,6 +96,7 @@ impl Gateways {
             HttpResponse::DeniedResponse(denied) => {
                 let challenge = denied.headers[0].header.clone().expect("a header");
                 assert_eq!(challenge.key, "www-authenticate");
+                assert_eq!(denied.body, http_body, "{method} {headers:?} {settings:?}");
                 (u16::try_from(denied.status.expect("a status").code).expect("one"), Some(challenge.value))
             }
             HttpResponse::ErrorResponse(error) => panic!("{error:?}"),
@@ -102,6 +105,38 @@ impl Gateways {
         assert_eq!(by_http, by_envoy, "{method} {headers:?} {settings:?}");
         by_http
     }
+}
+
+/// And not even of its own token unless it is one: a stranger learns nothing of what was revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_has_its_own_words_for_a_token_that_is_not_good() {
+    let server = TestServer::start_with(|policy| policy.messages = messages()).await;
+    let gateways = Gateways::before(server).await;
+    let (expired, revoked) = (gateways.token("ann", json!({})).await, gateways.token("bob", json!({})).await);
+    gateways.server.pass(Duration::from_secs(600));
+    let lately = gateways.token("eve", json!({})).await;
+    for tokens in [&revoked, &lately] {
+        gateways.server.revoke(&tokens.refresh_token).await;
+    }
+    gateways.server.pass(Duration::from_secs(600));
+    let mut forged = lately.access_token.clone();
+    let last = if forged.pop() == Some('A') { 'Q' } else { 'A' };
+    forged.push(last);
+    for (token, told) in [
+        ("x", ACCESS_INVALID),
+        (&expired.access_token, ACCESS_INVALID),
+        (&revoked.access_token, ACCESS_INVALID),
+        (&forged, ACCESS_INVALID),
+        (&lately.access_token, REVOKED),
+    ] {
+        let bearer = format!("Bearer {token}");
+        let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{told}\"");
+        assert_eq!(gateways.ask("GET", &[("authorization", &bearer)], &[]).await, (401, Some(challenge)), "{token}");
+        let body = gateways.ask_http("GET", &[("authorization", &bearer)], &[]).await.json();
+        assert_eq!(body, json!({ "error": "invalid_token", "error_description": told }));
+    }
+    assert_eq!(gateways.ask("GET", &[], &[]).await, (401, Some("Bearer".to_owned())));
+    assert_eq!(gateways.ask_http("GET", &[], &[]).await.json()["error_description"], ACCESS_INVALID);
 }
 
 #[tokio::test(flavor = "multi_thread")]

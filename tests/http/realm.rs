@@ -5,7 +5,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
-use token_authority::config::Config;
+use token_authority::config::{AnonymousCalls, Config};
 use token_authority::domain::client::{Client, GrantType, Role};
 use token_authority::domain::ids::{Audience, ClientId, RealmName, Scope};
 use token_authority::domain::policy::Allowed;
@@ -89,8 +89,10 @@ pub(crate) fn register(config: &mut Config) {
     let (app, mut service) = (client("app", &[GrantType::RefreshToken], &[]), client("service", &GrantType::ALL, &[]));
     service.secrets = Vec::new();
     service.keys = vec![public];
-    let gateway = client("gateway", &GrantType::ALL, &[Role::Introspect]);
-    let ender = client("ender", &[], &[Role::Revoke]);
+    let gateway = client("gateway", &GrantType::ALL, &[Role::Introspector]);
+    let ender = client("ender", &[], &[Role::SessionAdmin]);
+    // The tests log in without proving who they are.
+    config.anonymous = Some(AnonymousCalls::Operator);
     let realm = RealmName::parse("default").expect("a realm");
     config.clients.insert(realm, vec![app, gateway, service, ender]);
 }
@@ -106,5 +108,7 @@ fn client(id: &str, grants: &[GrantType], roles: &[Role]) -> RegisteredClient {
         },
         secrets: vec![SecretHash::of(SECRET).expect("long enough")],
         keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
     }
 }

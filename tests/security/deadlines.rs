@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use prost::Message;
 use token_authority::authority::Authority;
+use token_authority::authority::caller::Anonymous;
 use token_authority::authority::introspect_token::Consistency;
 use token_authority::grpc::limits::Limits;
-use token_authority::grpc::{OpenStreams, Tokens};
+use token_authority::grpc::{Gate, OpenStreams, Tokens};
 use token_authority::proto::v1;
 use token_authority::proto::v1::token_service_server::TokenServiceServer;
 use tokio::sync::watch;
@@ -24,7 +25,10 @@ use super::store_faults::world::{World, subject};
 fn serve(authority: Arc<Authority>) -> SocketAddr {
     let incoming = TcpIncoming::bind(([127, 0, 0, 1], 0).into()).expect("a free port");
     let address = incoming.local_addr().expect("bound");
-    let service = TokenServiceServer::new(Tokens::new(authority, OpenStreams::new(watch::channel(false).1)));
+    let service = TokenServiceServer::new(Tokens::new(
+        Gate::new(authority, Anonymous::Operator),
+        OpenStreams::new(watch::channel(false).1),
+    ));
     let serving = Server::builder().layer(Limits::default()).add_service(service).serve_with_incoming(incoming);
     tokio::task::spawn(serving);
     address
@@ -74,7 +78,7 @@ async fn a_deadline_is_kept_though_the_store_is_slow_and_leaves_the_step_whole()
             reached += usize::from(was_reached);
 
             let sessions = world.authority.list_sessions("web", subject("ann")).await.expect("lists").sessions;
-            let mut generations: Vec<_> = sessions.iter().map(|session| session.generation).collect();
+            let mut generations: Vec<_> = sessions.iter().map(|session| session.session.generation).collect();
             generations.sort_unstable();
             let expected: &[u64] = match method {
                 "IssueToken" => &[1, 1, 1],

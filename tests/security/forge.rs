@@ -59,7 +59,7 @@ impl Forge {
         let foreign = new_key(Algorithm::EdDsa);
         keys.install(foreign.verify_key(realm("other")).unwrap()).unwrap();
         for name in ["web", "other"] {
-            issuers.set(realm(name), [ISSUER.to_owned()]);
+            issuers.set(realm(name), [ISSUER.to_owned()], Arc::default());
         }
         let revocations = Arc::new(RevocationIndex::new(1));
         let head = Position { partition: 0, number: 1, tag: 0 };

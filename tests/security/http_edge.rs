@@ -8,8 +8,9 @@ use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
 use http::{Request, StatusCode, header};
 use prometheus_client::registry::Registry;
 use serde_json::Value;
+use token_authority::authority::caller::Anonymous;
 use token_authority::authority::issue_token::IssueKind;
-use token_authority::grpc::ExtAuthz;
+use token_authority::grpc::{ExtAuthz, Gate};
 use token_authority::health::Readiness;
 use tower::ServiceExt as _;
 
@@ -38,10 +39,14 @@ async fn post(router: &Router, endpoint: &str, parameters: &str) -> Answer {
     send(router, request.unwrap()).await
 }
 
+fn router(world: &World) -> Router {
+    token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default()).unwrap()
+}
+
 #[tokio::test]
 async fn an_outage_is_an_error_and_never_an_answer() {
     let world = World::new().await;
-    let router = token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default());
+    let router = router(&world);
     let session = world.login("ann", "phone").await;
     let alone = world.authority.issue_token("web", login("ann", "", IssueKind::Sessionless)).await.unwrap();
     let refresh_token = session.refresh_token.clone().unwrap();
@@ -77,7 +82,7 @@ async fn an_outage_is_an_error_and_never_an_answer() {
 #[tokio::test]
 async fn before_the_log_is_read_nobody_passes_and_nobody_is_told_no() {
     let world = World::before_the_log_is_read(|_| {}).await;
-    let router = token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default());
+    let router = router(&world);
     let alone = world.authority.issue_token("web", login("ann", "", IssueKind::Sessionless)).await.unwrap();
     let bearer = format!("Bearer {}", alone.access_token);
     for headers in [Some(bearer.as_str()), None] {
@@ -90,7 +95,8 @@ async fn before_the_log_is_read_nobody_passes_and_nobody_is_told_no() {
     }
     let answer = post(&router, "introspect", &format!("token={}", alone.access_token)).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    let (envoy, unasked) = (ExtAuthz::new(world.authority.clone()), CheckRequest::default());
+    let (envoy, unasked) =
+        (ExtAuthz::new(Gate::new(world.authority.clone(), Anonymous::Operator)), CheckRequest::default());
     let error = envoy.check(tonic::Request::new(unasked)).await.unwrap_err();
     assert_eq!(error.code(), tonic::Code::NotFound, "{error:?}: there is no realm `default` here");
     let mut attributes = AttributeContext::default();
@@ -103,7 +109,7 @@ async fn before_the_log_is_read_nobody_passes_and_nobody_is_told_no() {
 #[tokio::test]
 async fn key_sets_and_metadata_come_from_memory() {
     let world = World::new().await;
-    let router = token_authority::http::router(world.authority.clone(), Readiness::default(), Registry::default());
+    let router = router(&world);
     world.store.arm(0, &[Fault::Unavailable; 8]);
     let documents = ["jwks.json", "openid-configuration", "oauth-authorization-server"];
     for document in documents.iter().cycle().take(REQUESTS) {

@@ -18,6 +18,7 @@ fn access_token() -> AccessToken {
     AccessToken {
         id: token_id(Route::BySid),
         realm: realm("web"),
+        profile: Arc::default(),
         key: KeyNumber(1),
         subject: Subject::parse("ali\"ce \u{1f600}").unwrap(),
         client: ClientId::parse("app").unwrap(),

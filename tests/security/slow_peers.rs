@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use token_authority::proto::v1;
+use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tonic::codegen::Bytes;
 
 use super::raw_client::RawClient;
 use super::scene::{MOST_GROWTH_OF_BATCHES_KIB, PATIENCE, PEER_TIMEOUT, Scene, closed, is_ready};
@@ -21,27 +23,18 @@ async fn a_peer_that_takes_no_answer_is_left() {
     let login = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
     let issued = scene.tokens.issue_token(login).await.expect("issues").into_inner().tokens.expect("tokens");
     let batch = v1::BatchIntrospectTokensRequest { tokens: vec![issued.access_token; 1_000], ..Default::default() };
-    let message = prost::Message::encode_to_vec(&batch);
+    let message = Bytes::from(prost::Message::encode_to_vec(&batch));
     let address = scene.server.grpc();
-    let flood = async move {
-        let mut client = RawClient::with_window(address, 0).await;
-        let mut untaken = Vec::new();
-        for number in 0..200 {
-            let (path, message) =
-                if number < 100 { ("BatchIntrospectTokens", message.as_slice()) } else { ("GetJwks", &[][..]) };
-            untaken.push(client.begin(&format!("/token_authority.v1.TokenService/{path}"), &[], message).await);
-        }
-        let begun = Instant::now();
-        tokio::time::timeout(PATIENCE, client.closed()).await.expect("closed in time");
-        begun.elapsed()
-    };
-    let closed_after = scene.survives("answers", flood).await;
+    let closed_after = scene.survives("answers", || takes_nothing(address, message.clone())).await;
     println!("closed after {closed_after:?}");
     scene.is_idle_again("answers").await;
     // Each place that it held is free again.
     let answers = (0..32).map(|_| {
-        let (mut tokens, batch) = (scene.tokens.clone(), batch.clone());
-        async move { tokens.batch_introspect_tokens(batch).await.map(|answer| answer.into_inner().results.len()) }
+        let (endpoint, batch) = (scene.endpoint(), batch.clone());
+        async move {
+            let mut tokens = TokenServiceClient::new(endpoint.connect().await.expect("connects"));
+            tokens.batch_introspect_tokens(batch).await.map(|answer| answer.into_inner().results.len())
+        }
     });
     for answer in futures::future::join_all(answers).await {
         assert_eq!(answer.expect("served"), 1_000);
@@ -54,7 +47,7 @@ async fn a_peer_that_takes_no_answer_is_left() {
 async fn a_peer_that_reads_no_key_set_is_left() {
     let mut scene = Scene::new(4_096).await;
     let address = scene.server.http();
-    let flood = async move {
+    let flood = move || async move {
         let mut streams = Vec::new();
         for _ in 0..20 {
             let mut stream = TcpStream::connect(address).await.expect("connects");
@@ -77,7 +70,7 @@ async fn a_peer_that_reads_no_key_set_is_left() {
 async fn a_head_that_takes_too_long_is_not_waited_for() {
     let mut scene = Scene::new(4_096).await;
     let address = scene.server.http();
-    let flood = async move {
+    let flood = move || async move {
         let slow = (0..200).map(|_| tokio::task::spawn(byte_by_byte(address)));
         tokio::time::timeout(PATIENCE, futures::future::join_all(slow)).await.expect("closed in time")
     };
@@ -94,7 +87,7 @@ async fn a_head_that_takes_too_long_is_not_waited_for() {
 async fn a_thousand_silent_connections_cost_little_and_end() {
     let mut scene = Scene::new(4_096).await;
     let listeners = [scene.server.grpc(), scene.server.http()];
-    let flood = async move {
+    let flood = move || async move {
         let mut silent = Vec::new();
         for number in 0..1_000 {
             silent.push(TcpStream::connect(listeners[number % 2]).await.expect("connects"));
@@ -108,6 +101,19 @@ async fn a_thousand_silent_connections_cost_little_and_end() {
     }
     scene.is_idle_again("silent").await;
     scene.ends().await;
+}
+
+/// Calls 200 times; how long until it is closed.
+async fn takes_nothing(address: SocketAddr, batch: Bytes) -> Duration {
+    let mut client = RawClient::with_window(address, 0).await;
+    let mut untaken = Vec::new();
+    for number in 0..200 {
+        let (path, message) = if number < 100 { ("BatchIntrospectTokens", &batch[..]) } else { ("GetJwks", &[][..]) };
+        untaken.push(client.begin(&format!("/token_authority.v1.TokenService/{path}"), &[], message).await);
+    }
+    let begun = Instant::now();
+    tokio::time::timeout(PATIENCE, client.closed()).await.expect("closed in time");
+    begun.elapsed()
 }
 
 async fn byte_by_byte(address: SocketAddr) -> Duration {

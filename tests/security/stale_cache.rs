@@ -73,9 +73,9 @@ fn a_known_token_expires() {
 #[test]
 fn a_removed_key_and_a_removed_issuer_end_known_tokens() {
     let (forge, token) = known();
-    forge.issuers.set(realm("web"), ["https://new.example".to_owned()]);
+    forge.issuers.set(realm("web"), ["https://new.example".to_owned()], Arc::default());
     forge.refuses("issuer gone", &token, Rejection::WrongIssuer);
-    forge.issuers.set(realm("web"), ["https://new.example".to_owned(), ISSUER.to_owned()]);
+    forge.issuers.set(realm("web"), ["https://new.example".to_owned(), ISSUER.to_owned()], Arc::default());
     assert!(forge.verify(&token).is_ok());
     forge.keys.remove(forge.key(ALG).kid());
     forge.refuses("key gone", &token, Rejection::UnknownKey);

@@ -296,5 +296,5 @@ async fn what_nobody_waits_for_is_not_begun() {
     let revoked = case.world.authority.revoke_token("web", &case.laptop.access_token).await;
     revoked.expect("revokes");
     let sessions = case.world.authority.list_sessions("web", subject("ann")).await.expect("lists").sessions;
-    assert_eq!(sessions[0].generation, 3, "a refresh that nobody waited for");
+    assert_eq!(sessions[0].session.generation, 3, "a refresh that nobody waited for");
 }

@@ -21,6 +21,7 @@ mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
 mod restoring;
+mod sdk_faults;
 mod sealed;
 
 // The tests of the gRPC edge once more, each server on a Redis (`topologies`: of each kind): what callers see does not depend on
@@ -29,6 +30,8 @@ mod sealed;
 mod activity;
 #[path = "grpc/backend.rs"]
 mod backend;
+#[path = "../grpc/devices.rs"]
+mod devices;
 #[path = "../grpc/edges.rs"]
 mod edges;
 #[path = "grpc/key_file.rs"]
@@ -39,6 +42,10 @@ mod history;
 mod key_service;
 #[path = "../grpc/policy.rs"]
 mod policy;
+#[path = "../grpc/rate_limits.rs"]
+mod rate_limits;
+#[path = "grpc/receipts.rs"]
+mod receipts;
 #[path = "../grpc/server_process.rs"]
 mod server_process;
 #[path = "../grpc/session_service.rs"]
@@ -47,6 +54,8 @@ mod session_service;
 mod staleness;
 #[path = "../grpc/test_server.rs"]
 mod test_server;
+#[path = "../grpc/token_profile.rs"]
+mod token_profile;
 #[path = "../grpc/token_service.rs"]
 mod token_service;
 #[path = "grpc/topologies.rs"]

@@ -113,6 +113,7 @@ async fn a_certificate_for_another_name_and_a_port_without_tls_are_refused() {
 const RIGHTS: &[&str] = &[
     "~t:*",
     "&t:log",
+    "&t:peers",
     "+@connection",
     "+info",
     "+time",

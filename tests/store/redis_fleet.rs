@@ -50,22 +50,34 @@ impl RedisFleet {
 
     /// Three primaries, three replicas.
     pub(crate) async fn cluster() -> Self {
+        let options = ["--appendonly", "yes", "--repl-diskless-sync-delay", "0"];
+        let cluster = Self::cluster_of(6, 1, &options).await;
+        let replicas = |server: &RedisServer| field(&server.run(&["INFO", "replication"]), "connected_slaves") == "1";
+        until(|| cluster.servers.iter().filter(|server| replicas(server)).count() == 3).await;
+        cluster
+    }
+
+    /// Three primaries alone.
+    #[allow(dead_code, reason = "for the benchmark")]
+    pub(crate) async fn cluster_of_three(options: &[&str]) -> Self {
+        Self::cluster_of(3, 0, options).await
+    }
+
+    async fn cluster_of(nodes: usize, replicas: usize, options: &[&str]) -> Self {
         let mut servers = Vec::new();
-        for _ in 0..6 {
-            let options = ["--appendonly", "yes", "--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            servers.push(RedisServer::start_with(&[&options[..], &["--repl-diskless-sync-delay", "0"]].concat()).await);
+        for _ in 0..nodes {
+            let cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            servers.push(RedisServer::start_with(&[&cluster, options].concat()).await);
         }
         let nodes: Vec<_> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
         let formed = Command::new("redis-cli")
             .args(["--cluster", "create"])
             .args(&nodes)
-            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])
             .output()
             .expect("redis-cli comes with redis-server");
         assert!(formed.status.success(), "{}", String::from_utf8_lossy(&formed.stdout));
         until(|| servers.iter().all(|server| field(&server.run(&["CLUSTER", "INFO"]), "cluster_state") == "ok")).await;
-        let replicas = |server: &RedisServer| field(&server.run(&["INFO", "replication"]), "connected_slaves") == "1";
-        until(|| servers.iter().filter(|server| replicas(server)).count() == 3).await;
         Self { doors: Vec::new(), servers, scheme: "redis-cluster", name: "" }
     }
 

@@ -2,8 +2,10 @@
 
 use prost::Message;
 
+use crate::domain::device::KnownDevice;
 use crate::domain::ids::DeviceId;
 use crate::domain::session::Device;
+use crate::domain::time::Timestamp;
 use crate::domain::token::Confirmation;
 
 use super::{DecodeError, bytes};
@@ -18,6 +20,23 @@ pub(super) struct DeviceV2 {
     user_agent: String,
     #[prost(string, tag = "5")]
     ip_address: String,
+}
+
+/// Times as in a session.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct KnownDeviceV2 {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(message, optional, tag = "2")]
+    device: Option<DeviceV2>,
+    /// Before the record's `changed`.
+    #[prost(int64, tag = "3")]
+    first_used: i64,
+    /// After `first_used`.
+    #[prost(int64, tag = "4")]
+    last_used: i64,
+    #[prost(int64, tag = "5")]
+    trusted_until: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -46,6 +65,26 @@ pub(super) fn decode_device(id: &str, device: DeviceV2) -> Result<Device, Decode
         name: device.name,
         user_agent: device.user_agent,
         ip_address: device.ip_address,
+    })
+}
+
+pub(super) fn encode_known(known: &KnownDevice, changed: Timestamp) -> KnownDeviceV2 {
+    KnownDeviceV2 {
+        id: known.device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        device: encode_device(&known.device),
+        first_used: changed.millis() - known.first_used.millis(),
+        last_used: known.last_used.millis() - known.first_used.millis(),
+        trusted_until: known.trusted_until.millis(),
+    }
+}
+
+pub(super) fn decode_known(known: KnownDeviceV2, changed: Timestamp) -> Result<KnownDevice, DecodeError> {
+    let first_used = changed.millis().saturating_sub(known.first_used);
+    Ok(KnownDevice {
+        device: decode_device(&known.id, known.device.unwrap_or_default())?,
+        first_used: Timestamp::from_millis(first_used),
+        last_used: Timestamp::from_millis(first_used.saturating_add(known.last_used)),
+        trusted_until: Timestamp::from_millis(known.trusted_until),
     })
 }
 

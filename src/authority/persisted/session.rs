@@ -3,8 +3,10 @@
 use prost::Message;
 
 use crate::domain::claims::Claims;
+use crate::domain::device::KnownDevice;
 use crate::domain::ids::{Audience, ClientId, InvalidName, KeyNumber, Scope, SessionId};
 use crate::domain::session::{AccessStamp, Session};
+use crate::domain::subject::SubjectRecord;
 use crate::domain::time::Timestamp;
 use crate::domain::token::SessionSecret;
 
@@ -57,6 +59,9 @@ pub(super) struct SessionV2 {
     next_claims_json: Option<String>,
     #[prost(string, tag = "18")]
     device_id: String,
+    /// Which of the record's devices it is, from 1, where there is nothing else to say of it.
+    #[prost(uint32, tag = "19")]
+    known_device: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -91,7 +96,10 @@ impl std::fmt::Debug for SessionV2 {
     }
 }
 
-pub(super) fn encode_session(session: &Session, changed: Timestamp) -> SessionV2 {
+pub(super) fn encode_session(session: &Session, record: &SubjectRecord) -> SessionV2 {
+    let changed = record.changed;
+    let known = record.devices.iter().position(|known| known.device == session.device);
+    let unknown = known.is_none().then_some(&session.device);
     let Session { created, refreshed, expires, access_until, .. } = *session;
     let between = |later: Timestamp, earlier: Timestamp| later.millis() - earlier.millis();
     SessionV2 {
@@ -101,8 +109,9 @@ pub(super) fn encode_session(session: &Session, changed: Timestamp) -> SessionV2
         scope: session.scope.iter().map(ToString::to_string).collect(),
         claims_json: encode_claims(&session.claims),
         next_claims_json: session.next_claims.as_ref().map(encode_claims),
-        device_id: session.device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        device: encode_device(&session.device),
+        known_device: known.and_then(|index| u32::try_from(index + 1).ok()).unwrap_or_default(),
+        device_id: unknown.and_then(|device| device.id.as_ref()).map(ToString::to_string).unwrap_or_default(),
+        device: unknown.and_then(encode_device),
         confirmation: session.confirmation.as_ref().map(encode_confirmation),
         rotations: session.generation.saturating_sub(1),
         created: between(changed, created),
@@ -131,7 +140,11 @@ fn names<T: ToString>(names: &[T]) -> NamesV2 {
     NamesV2 { names: names.iter().map(ToString::to_string).collect() }
 }
 
-pub(super) fn decode_session(session: SessionV2, changed: Timestamp) -> Result<Session, DecodeError> {
+pub(super) fn decode_session(
+    session: SessionV2,
+    devices: &[KnownDevice],
+    changed: Timestamp,
+) -> Result<Session, DecodeError> {
     let after = |time: Timestamp, millis: i64| Timestamp::from_millis(time.millis().saturating_add(millis));
     let before = |time: Timestamp, millis: i64| Timestamp::from_millis(time.millis().saturating_sub(millis));
     let created = before(changed, session.created);
@@ -148,7 +161,13 @@ pub(super) fn decode_session(session: SessionV2, changed: Timestamp) -> Result<S
         scope: parse_all(&session.scope, Scope::parse)?,
         claims: decode_claims(&session.claims_json)?,
         next_claims: session.next_claims_json.as_deref().map(decode_claims).transpose()?,
-        device: decode_device(&session.device_id, session.device.unwrap_or_default())?,
+        device: match session.known_device.checked_sub(1) {
+            None => decode_device(&session.device_id, session.device.unwrap_or_default())?,
+            Some(index) => {
+                let known = devices.get(index as usize).ok_or(DecodeError::Field("known_device"))?;
+                known.device.clone()
+            }
+        },
         confirmation: session.confirmation.as_ref().map(decode_confirmation).transpose()?,
         generation: session.rotations.saturating_add(1),
         refreshed,

@@ -3,8 +3,11 @@
 use serde_json::json;
 
 use crate::domain::claims::Claims;
+use crate::domain::device::KnownDevice;
 use crate::domain::ids::{Audience, ClientId, DeviceId, KeyNumber, Scope};
+use crate::domain::rate_limit::Used;
 use crate::domain::session::{AccessStamp, Device, Session};
+use crate::domain::subject::Rates;
 use crate::domain::token::{Confirmation, SessionSecret};
 
 use super::*;
@@ -39,6 +42,9 @@ fn record() -> SubjectRecord {
             audience: None,
         },
     };
+    let device = Device { id: DeviceId::parse("tv").ok(), user_agent: "TV/1".into(), ..Device::default() };
+    let used = time(1_600_000_000_000);
+    let known = KnownDevice { device, first_used: used, last_used: used, trusted_until: time(1_800_000_000_000) };
     SubjectRecord {
         subject: Subject::parse("ann").ok(),
         requests: vec![NamedRequest {
@@ -49,8 +55,17 @@ fn record() -> SubjectRecord {
         epoch: 5,
         ended_below: 4,
         keep_until: time(9),
-        sessions: vec![session.clone(), Session { device: Device::default(), confirmation: None, ..session }],
+        sessions: vec![
+            Session { device: Device::default(), confirmation: None, ..session.clone() },
+            Session { device: known.device.clone(), ..session.clone() },
+            session,
+        ],
+        devices: vec![known],
         ended: END_REASONS.map(|reason| EndedSession { id: SessionId([9; 16]), reason }).into(),
+        rates: Rates {
+            refreshes: Used::from_nanos(1_700_000_000_600_000_001),
+            logins: Used::from_nanos(1_700_000_000_700_000_000),
+        },
         changed: time(1_700_000_000_500),
     }
 }
@@ -63,7 +78,7 @@ fn a_record_survives_being_written_down() {
 #[test]
 fn a_newer_format_is_refused_and_damage_never_panics() {
     let newer = RecordV2 { format: FORMAT + 1, ..RecordV2::default() }.encode_to_vec();
-    assert!(matches!(decode(&newer), Err(DecodeError::Format(3))));
+    assert!(matches!(decode(&newer), Err(DecodeError::Format(4))));
     let bytes = encode(&record());
     for cut in 0..bytes.len() {
         let _ = decode(&bytes[..cut]);

@@ -35,6 +35,11 @@ impl Cursor {
     pub(super) fn at(next: u64) -> Self {
         Self { next, has: HashMap::new() }
     }
+
+    /// Whoever stands here has all additions below this number.
+    pub(super) fn through(&self) -> u64 {
+        self.next
+    }
 }
 
 /// What came after a cursor.
@@ -74,6 +79,35 @@ impl Additions {
 
     pub(super) fn revision(&self) -> Revision {
         self.heads.values().copied().collect()
+    }
+
+    /// Whoever has all additions below this number has what the revision covers. `None` until the log has
+    /// been read so far. Errs to a later addition, never to an earlier one.
+    pub(super) fn through(&self, revision: &Revision) -> Option<u64> {
+        let read = |wanted: &Position| {
+            let head = self.heads.get(&wanted.partition);
+            head.is_some_and(|head| head.number > wanted.number || head == wanted)
+        };
+        if !revision.positions().iter().all(read) {
+            return None;
+        }
+        let kept =
+            |wanted: &&Position| self.before.get(&wanted.partition).is_none_or(|before| before.number < wanted.number);
+        let wanted = revision.positions().iter().filter(kept);
+        let wanted: HashMap<_, _> = wanted.map(|wanted| (wanted.partition, wanted)).collect();
+        // Where a partition was read anew, its entries stand at the head then: at the wanted number or the next.
+        let mut reached: HashMap<u16, Position> = HashMap::new();
+        let mut through = self.dropped;
+        for (number, (position, _)) in (self.dropped..).zip(&self.kept) {
+            let Some(wanted) = wanted.get(&position.partition) else { continue };
+            let known = reached.get(&position.partition);
+            let beyond = known.is_some_and(|known| known.number >= wanted.number && known != position);
+            if !beyond {
+                reached.insert(position.partition, *position);
+                through = number + 1;
+            }
+        }
+        Some(through)
     }
 
     /// A chunk of what came after a cursor; `None` if some is no longer here.

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::additions::KEPT;
+use super::additions::{CHUNK, KEPT};
 use super::*;
 use crate::domain::ids::SessionId;
-use crate::domain::revocation::Position;
+use crate::domain::revocation::{Position, RevocationScope};
 
 const NOON: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -209,4 +210,82 @@ async fn each_partition_goes_on_where_it_was() {
         let FeedMessage::Delta(entries, _) = stream.next().await.expect("endless") else { panic!("no delta") };
         assert_eq!(entries, missing);
     }
+}
+
+fn named(name: &str) -> SubscriberName {
+    SubscriberName::parse(name).expect("a name")
+}
+
+/// A subscriber that has acknowledged everything that it was sent first.
+async fn subscriber(
+    feed: &Arc<RevocationFeed>,
+    name: &str,
+) -> (Subscription, Pin<Box<dyn Stream<Item = (FeedMessage, Option<Receipt>)>>>) {
+    let (subscription, messages) = feed.clone().subscribe(realm(), &Revision::default(), named(name));
+    let mut messages: Pin<Box<dyn Stream<Item = _>>> = Box::pin(messages);
+    subscription.applied(receipt(&mut messages).await);
+    (subscription, messages)
+}
+
+async fn receipt(messages: &mut Pin<Box<dyn Stream<Item = (FeedMessage, Option<Receipt>)>>>) -> Receipt {
+    loop {
+        if let (_, Some(receipt)) = messages.next().await.expect("endless") {
+            return receipt;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tally_counts_who_has_applied_all_up_to_the_revision() {
+    let mut log = Log::new();
+    let (prompt, mut sent) = subscriber(&log.feed, "prompt").await;
+    let (_idle, _) = subscriber(&log.feed, "idle").await;
+    let (_starting, _) = log.feed.clone().subscribe(realm(), &Revision::default(), named("starting"));
+    let elsewhere = RealmName::parse("other").expect("a realm");
+    let (_other, _) = log.feed.clone().subscribe(elsewhere, &Revision::default(), named("other"));
+    let tally = |log: &Log, number| {
+        let tally = log.feed.tally(&mut Question::new(realm(), Revision::at(position(number))));
+        (tally.enforced, tally.subscribers)
+    };
+    assert_eq!(tally(&log, 0), (2, 3), "the snapshot had it");
+    assert_eq!(tally(&log, 1), (0, 3), "not heard of yet");
+    log.grow(3);
+    assert_eq!(tally(&log, 1), (0, 3));
+    prompt.applied(receipt(&mut sent).await);
+    assert_eq!([1, 3, 4].map(|number| tally(&log, number)), [(1, 3), (1, 3), (0, 3)]);
+    // Numbers 4 and 5 were never published; the second reading has them, at its head.
+    let entries = (1..=5).map(entry).collect();
+    log.tell(&LogUpdate::Snapshot { head: position(5), entries });
+    assert_eq!([3, 4, 5].map(|number| tally(&log, number)), [(1, 3), (0, 3), (0, 3)]);
+    prompt.applied(receipt(&mut sent).await);
+    log.length = 5;
+    log.grow(1);
+    assert_eq!([4, 5, 6].map(|number| tally(&log, number)), [(1, 3), (1, 3), (0, 3)]);
+    prompt.applied(Receipt(u64::MAX));
+    assert_eq!(tally(&log, 6), (1, 3));
+    log.grow(1);
+    assert_eq!(tally(&log, 7), (0, 3), "nobody acknowledges what has not come");
+    drop(prompt);
+    assert_eq!(tally(&log, 0), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_owes_a_receipt_for_seconds_lags_until_it_comes() {
+    let mut log = Log::new();
+    let (late, mut sent) = subscriber(&log.feed, "late").await;
+    let lagging = |log: &Log| {
+        log.feed.look_for_lagging();
+        log.feed.lagging().into_iter().map(|one| (one.name.to_string(), one.lag.as_secs())).collect::<Vec<_>>()
+    };
+    let (_starting, _) = log.feed.clone().subscribe(realm(), &Revision::default(), named("starting"));
+    tokio::time::advance(Duration::from_secs(10)).await;
+    log.grow(1);
+    assert_eq!(lagging(&log), [("starting".to_owned(), 10)], "it came with nothing");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    log.grow(1);
+    assert_eq!(lagging(&log).len(), 1, "not for long yet");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_eq!(lagging(&log), [("starting".to_owned(), 14), ("late".to_owned(), 4)]);
+    late.applied(receipt(&mut sent).await);
+    assert_eq!(lagging(&log).len(), 1);
 }

@@ -22,8 +22,12 @@ pub(in crate::cli) struct Revoke {
 
 impl Revoke {
     pub(super) async fn run(self, flags: &ClientFlags, streams: &mut Streams<'_>) -> Result<Exit, Failure> {
-        let message =
-            v1::RevokeSessionRequest { realm: flags.realm(), session_id: self.session_id, reason: self.reason };
+        let message = v1::RevokeSessionRequest {
+            realm: flags.realm(),
+            session_id: self.session_id,
+            reason: self.reason,
+            ..v1::RevokeSessionRequest::default()
+        };
         let mut client = SessionServiceClient::new(flags.connect().await?);
         let answer = client.revoke_session(request(message)).await;
         let answer = answer.map_err(|status| flags.failure(&status))?.into_inner();

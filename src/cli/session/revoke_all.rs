@@ -31,6 +31,7 @@ impl RevokeAll {
             subject: self.subject,
             except_session_id: self.except_session_id,
             reason: self.reason,
+            ..v1::RevokeAllSessionsRequest::default()
         };
         let mut client = SessionServiceClient::new(flags.connect().await?);
         let answer = client.revoke_all_sessions(request(message)).await;

@@ -1,15 +1,18 @@
 //! `store status`: what a store holds and how it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use futures::StreamExt as _;
 use futures::future::join;
 use tokio::sync::mpsc;
 
 use crate::app::store::OpenStore;
-use crate::authority::ports::{LogUpdate, RecordKind, StoreError};
+use crate::authority::company::{PRESENT_EVERY, Presence, presence};
+use crate::authority::ports::{LogUpdate, Peers, RecordKind, StoreError};
 use crate::cli::Streams;
 use crate::cli::answer::Lines;
 use crate::cli::client::ClientFlags;
@@ -22,7 +25,8 @@ use super::{system, url_or_file};
 
 /// Say what a store holds, and how its servers are
 ///
-/// Reads every record's name, so it takes a while on a large store; writes nothing. A directory is locked while a
+/// Reads every record's name, so it takes a while on a large store; writes nothing. Listens for a moment to the servers
+/// on a Redis, which name the subscribers of revocations that lag. A directory is locked while a
 /// server uses it: stop the server first.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Status {
@@ -34,6 +38,9 @@ pub(in crate::cli) struct Status {
     store: Option<StoreUrl>,
 }
 
+/// Long enough to hear each server once.
+const LISTENED: Duration = PRESENT_EVERY.saturating_mul(2);
+
 /// What was found.
 struct Found {
     condition: Condition,
@@ -43,6 +50,8 @@ struct Found {
     revocations: usize,
     /// Where each log has got to, those that were never written left out.
     heads: Vec<Position>,
+    /// What servers on the store say of themselves; none can be there but on a Redis.
+    servers: Vec<Presence>,
 }
 
 impl Status {
@@ -52,9 +61,10 @@ impl Status {
         let (clock, entropy) = system();
         let store =
             OpenStore::open_existing(&url, StoreSafety::Waived, clock, entropy).await.map_err(Failure::refused)?;
-        let found = look(store.scan()).await;
+        let listening = listen(store.peers(), if store.is_ours_alone() { Duration::ZERO } else { LISTENED });
+        let (found, servers) = join(look(store.scan()), listening).await;
         store.close().await;
-        let found = found.map_err(Failure::refused)?;
+        let found = Found { servers, ..found.map_err(Failure::refused)? };
         if flags.json {
             writeln!(streams.out, "{}", json(&found))?;
         } else {
@@ -62,6 +72,22 @@ impl Status {
         }
         Ok(Exit::Done)
     }
+}
+
+/// Who says something within that time.
+async fn listen(peers: Arc<dyn Peers>, time: Duration) -> Vec<Presence> {
+    let mut said = peers.hear();
+    let mut heard = BTreeMap::new();
+    let listening = async {
+        while let Some(words) = said.next().await {
+            if let Some(presence) = presence(&words) {
+                heard.insert(presence.instance, presence);
+            }
+        }
+    };
+    // They say it for ever.
+    let _ = tokio::time::timeout(time, listening).await;
+    heard.into_values().collect()
 }
 
 async fn look(store: Arc<dyn Scan>) -> Result<Found, StoreError> {
@@ -94,7 +120,7 @@ async fn look(store: Arc<dyn Scan>) -> Result<Found, StoreError> {
     }
     heads.retain(|head| head.number > 0);
     let (partitions, realms, subjects) = (store.partitions(), realms.len(), subjects.len());
-    Ok(Found { condition, partitions, realms, subjects, revocations, heads })
+    Ok(Found { condition, partitions, realms, subjects, revocations, heads, servers: Vec::new() })
 }
 
 fn json(found: &Found) -> serde_json::Value {
@@ -106,6 +132,11 @@ fn json(found: &Found) -> serde_json::Value {
     });
     let heads =
         found.heads.iter().map(|head| serde_json::json!({ "partition": head.partition, "number": head.number }));
+    let lagging = found
+        .servers
+        .iter()
+        .flat_map(|server| &server.named)
+        .map(|one| serde_json::json!({ "name": one.name, "realm": one.realm, "lag_seconds": one.lag.as_secs() }));
     serde_json::json!({
         "topology": found.condition.topology,
         "partitions": found.partitions,
@@ -113,8 +144,16 @@ fn json(found: &Found) -> serde_json::Value {
         "subjects": found.subjects,
         "revocations": found.revocations,
         "heads": heads.collect::<Vec<_>>(),
+        "servers": found.servers.len(),
+        "subscribers": subscribers(found),
+        "lagging": found.servers.iter().map(|server| server.lagging).sum::<usize>(),
+        "lagging_subscribers": lagging.collect::<Vec<_>>(),
         "parts": parts.collect::<Vec<serde_json::Value>>(),
     })
+}
+
+fn subscribers(found: &Found) -> usize {
+    found.servers.iter().flat_map(|server| server.subscribers.values()).sum()
 }
 
 fn lines(found: &Found) -> Lines {
@@ -131,6 +170,15 @@ fn lines(found: &Found) -> Lines {
                 format!("{} partitions written, up to {number}", found.heads.len())
             }),
         );
+    if found.condition.topology != "embedded" {
+        let lagging: usize = found.servers.iter().map(|server| server.lagging).sum();
+        lines = lines
+            .text("servers heard", &found.servers.len().to_string())
+            .text("subscribers", &format!("{}, {lagging} of them lag", subscribers(found)));
+    }
+    for one in found.servers.iter().flat_map(|server| &server.named) {
+        lines = lines.text("lags", &format!("{} in realm {}, for {} s", one.name, one.realm, one.lag.as_secs()));
+    }
     for part in &found.condition.parts {
         lines = lines.text(if found.condition.topology == "embedded" { "file" } else { "server" }, &part.name);
         for (name, value) in &part.facts {

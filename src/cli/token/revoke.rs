@@ -22,7 +22,7 @@ impl Revoke {
         let message = v1::RevokeTokenRequest {
             realm: flags.realm(),
             token: super::presented(self.token, streams.input)?,
-            token_type_hint: String::new(),
+            ..v1::RevokeTokenRequest::default()
         };
         let mut client = TokenServiceClient::new(flags.connect().await?);
         let answer = client.revoke_token(request(message)).await.map_err(|status| flags.failure(&status))?.into_inner();

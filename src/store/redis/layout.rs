@@ -16,7 +16,7 @@
 //! | `P:{0}:layout`     | the number of this layout and of the partitions            | none: no subject    |
 //!
 //! While another store is copied into this one, a mark stands in place of the vault (`store::copy`).
-//! Entries are published on the channel `P:log` as `p ENTRY`. An entry is `NUMBER TAG PREVIOUS_NUMBER
+//! Servers talk to each other on the channel `P:peers` (`authority::company`). Entries are published on `P:log` as `p ENTRY`. An entry is `NUMBER TAG PREVIOUS_NUMBER
 //! PREVIOUS_TAG BYTES`, numbers and tags in decimal; the bytes (`log_entry`) name the record that it was
 //! committed with, so that whoever followed the log can put it back after a failover.
 
@@ -77,6 +77,10 @@ impl Keys {
 
     pub(super) fn channel(&self) -> String {
         format!("{}:log", self.prefix)
+    }
+
+    pub(super) fn peers(&self) -> String {
+        format!("{}:peers", self.prefix)
     }
 
     /// Matches every key of every partition, in the pattern language of Redis.

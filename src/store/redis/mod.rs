@@ -13,6 +13,7 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
+mod peers;
 mod recent;
 mod replicas;
 mod scan;
@@ -175,7 +176,10 @@ impl RedisStore {
             return Err(OpenError::Layout { prefix, found, expected: LAYOUT });
         }
         self.compare_clocks().await?;
-        self.connections.listen(&self.keys.channel()).await.map_err(|error| failed(&error))
+        for channel in [self.keys.channel(), self.keys.peers()] {
+            self.connections.listen(&channel).await.map_err(|error| failed(&error))?;
+        }
+        Ok(())
     }
 
     /// Warns of too few. Not refused: they may come back, and nothing that is answered is lost meanwhile.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::command::{run, write};
 use crate::server_process::ServerProcess;
 
-const MADE: [&str; 5] = ["ca.pem", "client-key.pem", "client.pem", "server-key.pem", "server.pem"];
+const MADE: [&str; 6] = ["ca.pem", "client-key.pem", "client.pem", "server-key.pem", "server.pem", "server.toml"];
 
 #[test]
 fn made_certificates_serve_and_call() {
@@ -17,7 +17,7 @@ fn made_certificates_serve_and_call() {
     let certs = directory.path().join("new/certs");
     let file = |name: &str| certs.join(name).display().to_string();
     let made = run(&["dev-certs", &certs.display().to_string()]);
-    assert!(made.code == Some(0) && made.out.contains("--tls-client-ca") && made.err.is_empty(), "{made:?}");
+    assert!(made.code == Some(0) && made.out.contains("serve --config") && made.err.is_empty(), "{made:?}");
     assert_eq!(names(&certs), MADE);
     for name in MADE {
         let mode = fs::metadata(certs.join(name)).expect("made").permissions().mode() & 0o777;
@@ -27,18 +27,9 @@ fn made_certificates_serve_and_call() {
     }
 
     let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client-key.pem"));
-    let (server_cert, server_key) = (file("server.pem"), file("server-key.pem"));
-    let server = ServerProcess::start(&[
-        "--tls-certificate",
-        &server_cert,
-        "--tls-key",
-        &server_key,
-        "--tls-client-ca",
-        &ca,
-        // Certificates are required, so nobody has to say --insecure.
-        "--grpc",
-        "0.0.0.0:0",
-    ]);
+    let server_key = file("server-key.pem");
+    // Certificates are required, so nobody has to say --insecure.
+    let server = ServerProcess::start(&["--config", &file("server.toml"), "--grpc", "0.0.0.0:0"]);
     let said = server.stderr_lines().join("\n");
     assert!(said.contains("--endpoint https://127.0.0.1:") && !said.contains("WARNING"), "{said}");
     let endpoint = format!("https://localhost:{}", server.grpc().port());

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use token_authority::client::{ChannelOptions, Verifier, VerifierBuilder};
+use token_authority::client::{AuthorityChannel, ChannelOptions, Verifier, VerifierBuilder};
 use token_authority::domain::time::Timestamp;
 use token_authority::proto::v1;
+use token_authority::proto::v1::follow_revocations_request::Step;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::proto::v1::token_service_server::{TokenService, TokenServiceServer};
 use token_authority::proto::v1::watch_revocations_response::Event;
@@ -21,7 +22,7 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::test_server::{TestServer, TurnableClock};
 
@@ -40,12 +41,33 @@ pub(crate) enum Fault {
 /// One stream of revocations that a client opened.
 pub(crate) struct Feed {
     pub(crate) after_revision: String,
-    events: mpsc::UnboundedSender<Result<v1::WatchRevocationsResponse, Status>>,
+    pub(crate) client_name: String,
+    events: mpsc::UnboundedSender<Result<v1::FollowRevocationsResponse, Status>>,
+    /// What the client says, after its subscription.
+    said: tokio::sync::Mutex<Streaming<v1::FollowRevocationsRequest>>,
+    messages: AtomicI64,
 }
 
 impl Feed {
+    /// Each message has its own number as receipt.
     pub(crate) fn send(&self, event: Event) {
-        self.events.send(Ok(v1::WatchRevocationsResponse { event: Some(event) })).expect("the client listens");
+        let receipt = self.messages.fetch_add(1, Ordering::SeqCst) + 1;
+        let revocations = Some(v1::WatchRevocationsResponse { event: Some(event) });
+        self.events.send(Ok(v1::FollowRevocationsResponse { revocations, receipt })).expect("the client listens");
+    }
+
+    /// The next receipt.
+    pub(crate) async fn receipt(&self) -> i64 {
+        self.last_word().await.expect("goes on")
+    }
+
+    /// The next receipt; `None` if the client leaves without.
+    pub(crate) async fn last_word(&self) -> Option<i64> {
+        let said = timeout(PATIENCE, self.said.lock().await.message()).await.expect("in time").ok()??;
+        match said.step {
+            Some(Step::Applied(applied)) => Some(applied.receipt),
+            other => panic!("no receipt: {other:?}"),
+        }
     }
 
     /// Ends the stream with an error.
@@ -85,7 +107,7 @@ pub(crate) fn wire(time: Timestamp) -> prost_types::Timestamp {
 
 pub(crate) struct Relay {
     pub(crate) server: TestServer,
-    pub(crate) channel: Channel,
+    pub(crate) channel: AuthorityChannel,
     pub(crate) address: String,
     state: Arc<State>,
     feeds: tokio::sync::Mutex<mpsc::UnboundedReceiver<Feed>>,
@@ -218,6 +240,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl TokenService for Shared {
     type WatchJwksStream = Answers<v1::WatchJwksResponse>;
     type WatchRevocationsStream = Answers<v1::WatchRevocationsResponse>;
+    type FollowRevocationsStream = Answers<v1::FollowRevocationsResponse>;
 
     async fn refresh_token(&self, request: Request<v1::RefreshTokenRequest>) -> Answer<v1::RefreshTokenResponse> {
         let request = request.into_inner();
@@ -253,12 +276,22 @@ impl TokenService for Shared {
         Ok(Response::new(Box::pin(sets)))
     }
 
-    async fn watch_revocations(
+    async fn watch_revocations(&self, _: Request<v1::WatchRevocationsRequest>) -> Answer<Self::WatchRevocationsStream> {
+        Err(Status::unimplemented("the SDK follows"))
+    }
+
+    async fn follow_revocations(
         &self,
-        request: Request<v1::WatchRevocationsRequest>,
-    ) -> Answer<Self::WatchRevocationsStream> {
+        request: Request<Streaming<v1::FollowRevocationsRequest>>,
+    ) -> Answer<Self::FollowRevocationsStream> {
         let (events, stream) = mpsc::unbounded_channel();
-        let feed = Feed { after_revision: request.into_inner().after_revision, events };
+        let mut said = request.into_inner();
+        let Some(Step::Subscribe(subscribe)) = said.message().await?.and_then(|said| said.step) else {
+            return Err(Status::invalid_argument("no subscription"));
+        };
+        let v1::RevocationSubscription { after_revision, client_name, .. } = subscribe;
+        let (said, messages) = (tokio::sync::Mutex::new(said), AtomicI64::new(0));
+        let feed = Feed { after_revision, client_name, events, said, messages };
         self.0.feeds.send(feed).map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(UnboundedReceiverStream::new(stream))))
     }

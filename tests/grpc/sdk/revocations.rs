@@ -43,6 +43,24 @@ async fn a_revocation_ends_tokens_that_were_seen_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_is_acknowledged_and_nothing_else() {
+    let relay = Relay::start().await;
+    let verifier = relay.verifier().name("orders on host 1").build().expect("names");
+    let feed = relay.feed().await;
+    assert_eq!(feed.client_name, "orders on host 1");
+    let ann = relay.login().await;
+    feed.snapshot(Vec::new(), "r0", relay.now());
+    assert_eq!(feed.receipt().await, 1);
+    feed.delta(1, vec![end_of(&relay, &ann)], "r1", relay.now());
+    assert_eq!(feed.receipt().await, 2);
+    assert_eq!(verifier.verify_known(&ann.access_token), Some(Err(REVOKED)), "before it was acknowledged");
+    // One that can't be understood ends the stream instead.
+    feed.delta(2, vec![v1::RevocationEntry::default()], "r2", relay.now());
+    assert_eq!(feed.last_word().await, None);
+    assert_eq!(relay.feed().await.after_revision, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_a_snapshot_proves_nothing() {
     let relay = Relay::start().await;
     let verifier = relay.verifier().max_staleness(MOST, WhenStale::Refuse).build().expect("names");

@@ -16,7 +16,7 @@ impl Poller {
     pub(super) fn every(every: u32, at: u32, world: &World) -> Self {
         let realm = RealmName::parse("web").expect("a realm");
         let issuers = Arc::new(Issuers::default());
-        issuers.set(realm.clone(), ["https://issuer.example".to_owned()]);
+        issuers.set(realm.clone(), ["https://issuer.example".to_owned()], Arc::default());
         let verifier = Verifier::new(Arc::default(), issuers.clone(), world.index.clone(), 0);
         Self {
             every,

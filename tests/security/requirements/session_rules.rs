@@ -48,6 +48,7 @@ impl SessionRules {
             confirmation: None,
             scope: Vec::new(),
             audience: Vec::new(),
+            device: None,
             arrived: self.now,
         };
         self.decide(|record, context| refresh(record, &request, context))

@@ -20,6 +20,7 @@ use token_authority::domain::revocation::{Position, RevocationScope};
 use token_authority::domain::session::Device;
 use token_authority::domain::time::Timestamp;
 use token_authority::signing::Signer;
+use token_authority::store::alone::Alone;
 use token_authority::store::embedded::{EmbeddedStore, Limits};
 use token_authority::system::SystemEntropy;
 use token_authority::tasks::Tasks;
@@ -92,6 +93,8 @@ fn app() -> RegisteredClient {
         },
         secrets: vec![SecretHash::of(CLIENT_SECRET).unwrap()],
         keys: Vec::new(),
+        certificates: Vec::new(),
+        service_accounts: Vec::new(),
     }
 }
 
@@ -144,6 +147,7 @@ impl World {
         let parts = Parts {
             realms,
             store: store.clone(),
+            peers: Arc::new(Alone),
             tasks,
             signer,
             verifier,
@@ -151,6 +155,7 @@ impl World {
             max_staleness: Duration::MAX,
             clock: clock.clone(),
             entropy,
+            cluster: None,
         };
         Self { store, authority: Arc::new(Authority::new(parts).unwrap()), index, clock, policy }
     }
@@ -162,7 +167,7 @@ impl World {
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, Error> {
         let refresh_token = refresh_token.to_owned();
         let (scope, audience) = (Vec::new(), Vec::new());
-        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None };
+        let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.authority.refresh_token("web", request).await
     }
 

@@ -8,7 +8,8 @@ use crate::redis_fleet::RedisFleet;
 use crate::redis_server::RedisServer;
 
 /// The modules that go over the wire and take any backend.
-const SUITE: [&str; 5] = ["edges::", "policy::", "session_service::", "token_service::", "two_servers::"];
+const SUITE: [&str; 7] =
+    ["devices::", "edges::", "policy::", "session_service::", "token_profile::", "token_service::", "two_servers::"];
 /// Far below what there is: fewer means that the names above lead nowhere.
 const FEWEST: usize = 40;
 

@@ -1,0 +1,208 @@
+//! The service as sessions become many: throughput at a thousand, a hundred thousand and a million, what a
+//! session takes in memory, and what the process itself takes.
+
+use std::time::Duration;
+
+use token_authority::proto::v1::TokenPair;
+
+use crate::callers::{self, CLIENT, Each, Few, INTROSPECT, ISSUE, Issue, Login, REFRESH, Refresh, is_active};
+use crate::load::{self, Measured, Pace};
+use crate::process::{BINARY, Process};
+use crate::redis_fleet::field;
+use crate::redis_server::RedisServer;
+use crate::stores::{Backing, Stores};
+use crate::table::{Bound, Figure, Limit, Row, Section, number};
+use crate::wire::Endpoint;
+use crate::{Failure, REALM};
+
+/// Of the store that grows.
+const PREFIX: &str = "growth";
+/// Long enough for a million on a slow machine.
+pub(crate) const FILLED_WITHIN: Duration = Duration::from_secs(3600);
+/// How many of them are used, spread over all.
+const USED: u64 = 1_000;
+/// Refreshes watched one by one.
+const WATCHED: usize = 200;
+/// Not enough to see what a session takes.
+const FEW: u64 = 50_000;
+/// What a session may take in Redis, and what a server may: one of the systems to be replaced asks for less than
+/// a gigabyte with a tenth of these sessions.
+const A_SESSION: Bound = Bound::AtMost(220.0);
+const A_SERVER: (u64, Bound) = (100_000, Bound::AtMost(1_000.0));
+
+/// Measures at each size, so many times.
+pub(crate) async fn grow(
+    stores: &Stores,
+    backing: Backing,
+    sizes: &[u64],
+    (rounds, time): (usize, Duration),
+) -> Result<(Vec<Vec<Row>>, Vec<Figure>), Failure> {
+    let (mut rounds_of_rows, mut figures) = (Vec::new(), Vec::new());
+    let url = stores.url(backing, PREFIX).await?;
+    let start = || Process::authority(stores.directory(), &url, &[]);
+    drop(start().await?);
+    let mut server = start().await?;
+    if backing == Backing::Embedded {
+        figures.extend(process(&server)?);
+    }
+    let empty = held(stores, backing, &server).await?;
+    let (mut from, mut smallest) = (0, None);
+    for size in sizes {
+        let mut used = Used::new(fill(&server, from..*size).await?);
+        let bytes = (held(stores, backing, &server).await? - empty) / precise(*size);
+        figures.extend(memory(backing, *size, bytes, &server));
+        let measured = used.measure_all(&server, rounds, time).await?;
+        let least = *smallest.get_or_insert_with(|| median(&measured));
+        let rows = measured.into_iter().map(|measured| rows(backing, *size, measured, (sizes[0], least), &server));
+        rounds_of_rows.extend(rows);
+        from = *size;
+    }
+    if backing == Backing::Embedded {
+        drop(server);
+        server = start().await?;
+        let name = format!("start to ready, with {} sessions", number(Some(precise(from)), 0));
+        figures.push(Figure::new(name, server.ready_after.as_secs_f64() * 1e3, "ms"));
+    } else {
+        figures.push(round_trips(&server, stores.redis().await).await?);
+    }
+    Ok((rounds_of_rows, figures))
+}
+
+/// Of the process alone.
+fn process(server: &Process) -> Result<Vec<Figure>, Failure> {
+    let binary = precise(std::fs::metadata(BINARY)?.len()) / f64::from(1 << 20);
+    let mut figures = vec![
+        Figure::new("binary, stripped", binary, "MiB"),
+        Figure::new("start to ready, with keys", server.ready_after.as_secs_f64() * 1e3, "ms"),
+    ];
+    figures.extend(server.resident().map(|resident| Figure::new("memory when idle", resident, "MiB")));
+    Ok(figures)
+}
+
+/// What a session takes at this size, and what the server does, unless there are too few to tell.
+fn memory(backing: Backing, size: u64, session: f64, server: &Process) -> Vec<Figure> {
+    let (count, place) = (number(Some(precise(size)), 0), place(backing));
+    if size < FEW {
+        return Vec::new();
+    }
+    let session = Figure::new(format!("a session{place}, of {count}"), session, "bytes");
+    let session = if backing == Backing::Redis { session.bound(A_SESSION) } else { session };
+    let server = server.resident().map(|resident| {
+        let server = Figure::new(format!("memory of the server{place}, {count} sessions"), resident, "MiB");
+        if size == A_SERVER.0 { server.bound(A_SERVER.1) } else { server }
+    });
+    [session].into_iter().chain(server).collect()
+}
+
+fn place(backing: Backing) -> &'static str {
+    if backing == Backing::Embedded { ", embedded" } else { backing.name() }
+}
+
+fn rows(
+    backing: Backing,
+    size: u64,
+    measured: [Measured; 2],
+    (least, first): (u64, [Measured; 2]),
+    server: &Process,
+) -> Vec<Row> {
+    let count = |sessions| number(Some(precise(sessions)), 0);
+    let row = |(call, of): (&str, usize)| {
+        let name = format!("{call}{}, {} sessions", place(backing), count(size));
+        let row = Row::new(Section::Sessions, name, measured[of]).resident(server.resident());
+        let limit = Limit::of(format!("the same at {}", count(least)), &first[of..=of]);
+        if size == least { row } else { row.against(limit, Some(0.9)) }
+    };
+    [("refresh EdDSA", 0), ("introspect", 1)].map(row).into()
+}
+
+/// Bytes that the sessions are part of.
+async fn held(stores: &Stores, backing: Backing, server: &Process) -> Result<f64, Failure> {
+    match backing {
+        Backing::Embedded => {
+            Ok(server.resident().ok_or("the system doesn't say what memory it holds")? * f64::from(1 << 20))
+        }
+        _ => used_memory(stores.redis().await),
+    }
+}
+
+pub(crate) fn used_memory(redis: &RedisServer) -> Result<f64, Failure> {
+    Ok(field(&redis.run(&["INFO", "memory"]), "used_memory").parse()?)
+}
+
+/// Logs in, two sessions a subject, and keeps some pairs of tokens.
+pub(crate) async fn fill(server: &Process, sessions: std::ops::Range<u64>) -> Result<Vec<TokenPair>, Failure> {
+    let logins = Login::all(REALM, sessions, USED);
+    let (_, logins) = load::run(server, &Endpoint::grpc(ISSUE), logins, Pace::Closed, FILLED_WITHIN).await?;
+    Ok(logins.into_iter().flat_map(|login| login.kept).collect())
+}
+
+/// Sessions that are used, among those that are only there.
+pub(crate) struct Used {
+    access_tokens: Vec<String>,
+    chains: Vec<Refresh>,
+}
+
+impl Used {
+    pub(crate) fn new(pairs: Vec<TokenPair>) -> Self {
+        let (access_tokens, refresh_tokens): (Vec<_>, Vec<_>) =
+            pairs.into_iter().map(|pair| (pair.access_token, pair.refresh_token)).unzip();
+        Self { access_tokens, chains: Refresh::all(REALM, refresh_tokens) }
+    }
+
+    /// So many times.
+    pub(crate) async fn measure_all(
+        &mut self,
+        server: &Process,
+        rounds: usize,
+        time: Duration,
+    ) -> Result<Vec<[Measured; 2]>, Failure> {
+        let mut all = Vec::new();
+        for _ in 0..rounds {
+            all.push(self.measure(server, time).await?);
+        }
+        Ok(all)
+    }
+
+    /// Refreshes, and introspections.
+    pub(crate) async fn measure(&mut self, server: &Process, time: Duration) -> Result<[Measured; 2], Failure> {
+        let chains = std::mem::take(&mut self.chains);
+        let (refreshed, chains) = load::run(server, &Endpoint::grpc(REFRESH), chains, Pace::Closed, time).await?;
+        self.chains = chains;
+        self.chains.iter_mut().for_each(|chain| chain.issued.clear());
+        let each = self.access_tokens.iter().map(|token| callers::introspect(REALM, token));
+        let callers = Each::again_and_again(each, is_active);
+        load::run(server, &Endpoint::grpc(INTROSPECT), callers.clone(), Pace::Closed, time / 5).await?;
+        let (introspected, _) = load::run(server, &Endpoint::grpc(INTROSPECT), callers, Pace::Closed, time).await?;
+        Ok([refreshed, introspected])
+    }
+}
+
+/// The one in the middle of each, by rate.
+pub(crate) fn median(all: &[[Measured; 2]]) -> [Measured; 2] {
+    [0, 1].map(|of| {
+        let mut sorted: Vec<_> = all.iter().map(|measured| measured[of]).collect();
+        sorted.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
+        sorted[sorted.len() / 2]
+    })
+}
+
+/// How often a refresh asks Redis.
+async fn round_trips(server: &Process, redis: &RedisServer) -> Result<Figure, Failure> {
+    let one = Issue::all(REALM, CLIENT).into_iter().take(1).map(|issuer| Few::new(issuer, 1)).collect();
+    let (_, issuers) = load::run(server, &Endpoint::grpc(ISSUE), one, Pace::Closed, FILLED_WITHIN).await?;
+    let chains = issuers.into_iter().map(|issuer| Refresh::new(REALM, issuer.caller.refresh_token));
+    let chains = chains.map(|chain| Few::new(chain, WATCHED)).collect();
+    let monitor = redis.monitor();
+    load::run(server, &Endpoint::grpc(REFRESH), chains, Pace::Closed, FILLED_WITHIN).await?;
+    let heard = monitor.heard(redis);
+    let said = |line: &&[u8], what: &[u8]| line.windows(what.len()).any(|part| part == what);
+    // What a script does is part of the command that ran it.
+    let asked = heard.split(|byte| *byte == b'\n').filter(|line| said(line, b"}:s:") && !said(line, b" lua] ")).count();
+    let round_trips = precise(asked as u64) / precise(WATCHED as u64);
+    Ok(Figure::new("round trips to Redis a refresh", round_trips, "").bound(Bound::AtMost(2.0)))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far fewer than a double counts")]
+pub(crate) fn precise(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,283 @@
+//! B. `trusted-devices`: session management with device recognition.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::FutureExt as _;
+use futures::future::join_all;
+use serde_json::json;
+use token_authority::client::TokenSource;
+use token_authority::config::Config;
+use token_authority::domain::policy::RealmPolicy;
+use token_authority::proto::v1;
+use tonic::Code;
+
+use crate::boot::{realm_file, start_with};
+use crate::protected::to_authority;
+use crate::rows::rows;
+use crate::test_server::{TestServer, refusal};
+use crate::{boot, claims, kept};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+rows! { "trusted-devices":
+    b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks,
+    b2_sessions_and_devices_are_listed_each_device_once,
+    b3_half_an_hour_without_activity_ends_a_session_and_its_access_token,
+    b9_what_devices_do_at_once_happens_in_one_order,
+    b10_nothing_at_rest_can_be_read,
+    b11_a_logout_ends_everything_the_session_had,
+    b12_sessions_are_created_refreshed_revoked_and_listed_over_grpc,
+    b13_nobody_waits_for_a_refresh_while_a_token_is_valid,
+}
+
+async fn b1_lifetimes_are_the_operators_within_bounds_that_a_start_checks(server: &TestServer) {
+    for (access, session) in [(15 * MINUTE, 7 * DAY), (60 * MINUTE, 30 * DAY)] {
+        let choice = |config: &mut Config| {
+            let policy = policy(config);
+            (policy.access_lifetime, policy.session_lifetime, policy.idle_timeout) = (access, session, None);
+            (policy.devices.untrusted_access_lifetime, policy.devices.untrusted_session_lifetime) = (None, None);
+        };
+        let chosen = start_with(&server.realm(), server.backend().store(), choice).await;
+        let login = chosen.login("ann", "phone").await;
+        let issued = claims::payload(&login.access_token)["iat"].as_i64().unwrap();
+        let until =
+            |time: Option<prost_types::Timestamp>| Duration::from_secs((time.unwrap().seconds - issued).unsigned_abs());
+        assert_eq!((until(login.access_expire_time), until(login.refresh_expire_time)), (access, session));
+        boot::stop(chosen).await;
+    }
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = std::fs::read_to_string(realm_file("trusted-devices")).expect("the realm file");
+    for (line, instead, says) in [
+        ("access_lifetime = \"60m\"", "access_lifetime = \"25h\"", "from 1s to 1day"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"0s\"", "from 1s to 1day"),
+        ("access_lifetime = \"60m\"", "access_lifetime = \"soon\"", "from 1s to 1day"),
+        ("session_lifetime = \"30d\"", "session_lifetime = \"366d\"", "from 1s to "),
+        ("session_lifetime = \"30d\"", "session_lifetime = \"10m\"", "must not be shorter than access_lifetime = 1h"),
+    ] {
+        assert!(text.contains(line));
+        let file = directory.path().join("realm.toml");
+        std::fs::write(&file, text.replacen(line, instead, 1)).expect("writes");
+        let number = 1 + text.lines().position(|given| given == line).expect("that line");
+        let said = refused_start(&file, directory.path());
+        let place = format!("{}:{number}: realm.", file.display());
+        assert!(said.contains(&place) && said.contains(says), "{place} {says} in:\n{said}");
+    }
+}
+
+/// The realm's policy, to be changed as an operator would in its file.
+fn policy(config: &mut Config) -> &mut RealmPolicy {
+    config.realms.iter_mut().find(|policy| policy.realm.as_str() == "trusted-devices").expect("the realm")
+}
+
+/// What `serve` says to a file with which it does not start.
+fn refused_start(file: &Path, directory: &Path) -> String {
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_token-authority"));
+    serve.env_clear().args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--config"]).arg(file);
+    let output = serve.current_dir(directory).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+async fn b2_sessions_and_devices_are_listed_each_device_once(server: &TestServer) {
+    let on = async |device_id: &str, platform: &str| {
+        let device = v1::Device { device_id: device_id.into(), platform: platform.into(), ..v1::Device::default() };
+        let request = v1::IssueTokenRequest { subject: "ann".into(), device: Some(device), ..Default::default() };
+        server.pass(MINUTE);
+        server.issue(request).await.expect("issues")
+    };
+    let devices = [("phone-1", "ios"), ("phone-2", "ios"), ("laptop", "linux")];
+    for (id, platform) in devices {
+        on(id, platform).await;
+    }
+    let listed = server.sessions_of("ann").await;
+    let known: Vec<_> = listed.iter().map(|session| session.device.as_ref().unwrap().device_id.as_str()).collect();
+    assert_eq!(known, ["laptop", "phone-2", "phone-1"], "the latest first");
+    // The same device again is the same device: its new session takes the place of its old one.
+    let again = on("phone-1", "ios").await;
+    let listed = server.sessions_of("ann").await;
+    assert_eq!((listed.len(), &listed[0].session_id), (3, &again.session_id));
+
+    let request = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+    let known = server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices;
+    let told: Vec<_> = known
+        .iter()
+        .map(|known| {
+            let device = known.device.as_ref().unwrap();
+            (device.device_id.as_str(), device.platform.as_str(), known.session_count, known.trusted)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("phone-1", "ios", 1, false), ("laptop", "linux", 1, false), ("phone-2", "ios", 1, false)],
+        "the latest used first"
+    );
+}
+
+async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(server: &TestServer) {
+    // On a trusted device, where an access token would live for an hour.
+    for subject in ["ann", "ben"] {
+        server.login(subject, "phone").await;
+        trust(server, subject, "phone").await;
+    }
+    let [active, inactive] = [server.login("ann", "phone").await, server.login("ben", "phone").await];
+    server.pass(29 * MINUTE);
+    assert!(server.introspect(&inactive.refresh_token).await.active);
+    let active = server.refresh(&active.refresh_token).await.expect("29 minutes are not too long");
+    server.pass(2 * MINUTE);
+    assert!(!server.introspect(&inactive.access_token).await.active, "no access token outlives its session");
+    assert_eq!(refusal(&server.refresh(&inactive.refresh_token).await.expect_err("31 minutes")).1, "SESSION_IDLE");
+    assert_eq!(server.sessions_of("ben").await, []);
+    assert!(server.introspect(&active.access_token).await.active);
+}
+
+async fn trust(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::TrustDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().trust_device(request).await.expect("trusts");
+}
+
+async fn forget(server: &TestServer, subject: &str, device_id: &str) {
+    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
+    let request = v1::ForgetDeviceRequest { realm, subject, device_id };
+    server.sessions.clone().forget_device(request).await.expect("forgets");
+}
+
+async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
+    for round in 0..8 {
+        let login = server.login("ann", "phone").await;
+        // Eight requests of one client, and a logout from another device in the middle of them.
+        let refreshes = join_all((0..8).map(|_| server.refresh(&login.refresh_token)));
+        let revoke = async {
+            if round % 2 == 1 {
+                tokio::task::yield_now().await;
+            }
+            server.revoke(&login.access_token).await
+        };
+        let (answers, _, ()) = tokio::join!(refreshes, revoke, trust(server, "ann", "phone"));
+        let mut answered = Vec::new();
+        for answer in answers {
+            match answer {
+                Ok(pair) => answered.push(pair),
+                Err(refused) => assert_eq!(refusal(&refused).1, "SESSION_ENDED"),
+            }
+        }
+        // The signature of one token may differ from answer to answer; its id does not.
+        let token = |pair: &v1::TokenPair| claims::payload(&pair.access_token)["jti"].to_string();
+        let successors: BTreeSet<_> = answered.iter().map(|pair| (&pair.refresh_token, token(pair))).collect();
+        assert!(successors.len() <= 1, "one successor, whoever asked");
+        for pair in answered {
+            assert!(!server.introspect(&pair.access_token).await.active, "the logout came after it");
+            assert_eq!(refusal(&server.refresh(&pair.refresh_token).await.expect_err("over")).1, "SESSION_ENDED");
+        }
+        assert_eq!(server.sessions_of("ann").await, []);
+        let known = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+        let known = server.sessions.clone().list_devices(known).await.expect("lists").into_inner().devices;
+        assert_eq!((known.len(), known[0].trusted), (1, true), "no answer was lost to another");
+        forget(server, "ann", "phone").await;
+    }
+    let login = server.login("ann", "phone").await;
+    let answers = join_all((0..8).map(|_| server.refresh(&login.refresh_token))).await;
+    let tokens: BTreeSet<_> = answers.into_iter().map(|answer| answer.expect("refreshed").refresh_token).collect();
+    assert_eq!((tokens.len(), server.sessions_of("ann").await[0].generation), (1, 1));
+}
+
+async fn b10_nothing_at_rest_can_be_read(server: &TestServer) {
+    const PHONE: &str = "+4915112345678";
+    let request = v1::IssueTokenRequest {
+        subject: "planted-subject".to_owned(),
+        claims: claims::given(&json!({ "phone_number": PHONE })),
+        device: Some(v1::Device { device_id: "planted-device".to_owned(), ..v1::Device::default() }),
+        ..v1::IssueTokenRequest::default()
+    };
+    let login = server.issue(request).await.expect("issues");
+    let next = server.refresh(&login.refresh_token).await.expect("refreshes");
+    let jwks = v1::GetJwksRequest { realm: server.realm() };
+    let keys = server.tokens.clone().get_jwks(jwks).await.expect("answers").into_inner().keys;
+    // A private key is kept with its public half: where that is not to be found, neither is the key.
+    let points: Vec<_> = keys.iter().map(|key| URL_SAFE_NO_PAD.decode(&key.x).expect("base64url")).collect();
+
+    let dump = kept::dump(&server.backend());
+    assert!(kept::contains(&dump, b"trusted-devices"), "the search finds what is there");
+    let tokens = [&login, &next].map(|tokens| [tokens.access_token.as_bytes(), tokens.refresh_token.as_bytes()]);
+    let signatures = [&login, &next].map(|tokens| tokens.access_token.rsplit('.').next().unwrap().as_bytes());
+    let planted = [PHONE.as_bytes(), b"phone_number", b"planted-subject", b"planted-device"];
+    let secrets = tokens.iter().flatten().chain(&signatures).chain(&planted).copied();
+    for secret in secrets.chain(points.iter().map(Vec::as_slice)) {
+        assert!(!kept::contains(&dump, secret), "{}", String::from_utf8_lossy(secret));
+    }
+    assert!(points.len() >= 2, "an active key and its standby");
+}
+
+async fn b11_a_logout_ends_everything_the_session_had(server: &TestServer) {
+    for way in ["by refresh token", "by access token", "by session"] {
+        let login = server.login("ann", "phone").await;
+        let next = server.refresh(&login.refresh_token).await.expect("refreshes");
+        match way {
+            "by refresh token" => drop(server.revoke(&next.refresh_token).await),
+            "by access token" => drop(server.revoke(&next.access_token).await),
+            _ => revoke_session(server, &next.session_id).await,
+        }
+        for access in [&login.access_token, &next.access_token] {
+            assert!(!server.introspect(access).await.active, "{way}");
+        }
+        for refresh in [&login.refresh_token, &next.refresh_token] {
+            assert!(!server.introspect(refresh).await.active, "{way}");
+            assert_eq!(refusal(&server.refresh(refresh).await.expect_err(way)).1, "SESSION_ENDED");
+        }
+    }
+}
+
+async fn revoke_session(server: &TestServer, session_id: &str) {
+    let (realm, session_id) = (server.realm(), session_id.to_owned());
+    let request = v1::RevokeSessionRequest { realm, session_id, ..Default::default() };
+    server.sessions.clone().revoke_session(request).await.expect("revokes");
+}
+
+async fn b12_sessions_are_created_refreshed_revoked_and_listed_over_grpc(server: &TestServer) {
+    let [phone, tablet, laptop] =
+        [server.login("ann", "phone").await, server.login("ann", "tablet").await, server.login("ann", "laptop").await];
+    let listed = async || {
+        let sessions = server.sessions_of("ann").await;
+        sessions.into_iter().map(|session| (session.session_id, session.generation)).collect::<Vec<_>>()
+    };
+    server.refresh(&phone.refresh_token).await.expect("refreshes");
+    let session = |tokens: &v1::TokenPair, generation| (tokens.session_id.clone(), generation);
+    assert_eq!(listed().await, [session(&laptop, 0), session(&tablet, 0), session(&phone, 1)]);
+    revoke_session(server, &tablet.session_id).await;
+    assert_eq!(listed().await, [session(&laptop, 0), session(&phone, 1)]);
+    let all = v1::RevokeAllSessionsRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
+    let answer = server.sessions.clone().revoke_all_sessions(all).await.expect("revokes").into_inner();
+    assert_eq!((answer.revoked_count, listed().await), (2, vec![]));
+}
+
+async fn b13_nobody_waits_for_a_refresh_while_a_token_is_valid(server: &TestServer) {
+    let login = server.login("ann", "phone").await;
+    let source = TokenSource::builder(to_authority(server)).realm(&server.realm()).clock(server.clock());
+    let source = source.start(login.clone()).await.expect("starts");
+    let mut last = login.access_token;
+    for _ in 0..5 {
+        // Time for the next token, while this one is good for some minutes.
+        server.pass(12 * MINUTE);
+        for _ in 0..10 {
+            // Answered as soon as it is asked: whoever waited would have to be asked again.
+            let token = source.token().now_or_never().expect("nobody waits").expect("a token");
+            assert_eq!(token.expose(), last);
+        }
+        source.finished().await;
+        let next = source.token().now_or_never().expect("nobody waits").expect("a token");
+        assert_ne!(next.expose(), last, "it was refreshed meanwhile");
+        assert!(server.introspect(next.expose()).await.active);
+        last = next.expose().to_owned();
+    }
+    server.pass(15 * MINUTE);
+    assert!(source.token().now_or_never().is_none(), "only without a valid token is there something to wait for");
+    let refused = server.refresh(&login.refresh_token).await.expect_err("used long ago");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
