@@ -60,6 +60,7 @@ pub(super) fn grpc(
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
         .layer(grpc::limits::Limits::default())
+        .layer(grpc::Introspections::new(gate.clone()))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| unbuilt(&error))?)

@@ -17,7 +17,7 @@ use crate::domain::ids::{Audience, ClientId, KeyId, RealmName, Scope, Sid, Subje
 use crate::domain::time::Timestamp;
 use crate::proto::v1::token_service_client::TokenServiceClient;
 use crate::proto::v1::{IntrospectTokenRequest, IntrospectTokenResponse, TokenKind};
-use crate::verify::{self, VerifiedToken};
+use crate::verify::{self, VerifiedToken, Worded};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 const ATTEMPTS: u32 = 3;
@@ -99,6 +99,7 @@ fn read(realm: &RealmName, token: &str, answer: IntrospectTokenResponse) -> Opti
         confirmation: None,
         claims: members(answer.claims.unwrap_or_default())?,
         issuer: answer.issuer,
+        worded: Worded::default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! What a peer may ask of the server, whatever it calls: how large a request, for how long, and how
 //! many at a time. Looks at a method's name and at sizes, never into a message.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::DescriptorPool;
 use tokio::sync::Semaphore;
 use tonic::Status;
 use tonic::body::Body;
@@ -46,26 +46,36 @@ const PROBES: &str = "/grpc.health.v1.Health/";
 
 /// Applies the limits to every call.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub struct Limits(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     in_flight: Arc<Semaphore>,
     batches: Arc<Semaphore>,
-    /// Paths of the methods that answer once. Only these have an end to wait for.
-    unary: Arc<HashSet<String>>,
-    /// Paths of those that are asked by message after message: each is bounded, not all together.
-    asked_on: Arc<HashSet<String>>,
+    /// By path.
+    methods: HashMap<String, Method>,
     /// For callers that set none of their own, and the most that a caller gets.
     deadline: Duration,
 }
 
+/// What matters here of a method. One that clients make up may be anything.
+#[derive(Debug, Clone, Copy, Default)]
+struct Method {
+    is_batch: bool,
+    /// Answers once. Only such a one has an end to wait for.
+    is_unary: bool,
+    /// Is asked by message after message: each is bounded, not all together.
+    is_asked_on: bool,
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
+        Self(Arc::new(Inner {
             in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
             batches: Arc::new(Semaphore::new(BATCHES_IN_FLIGHT)),
-            unary: Arc::new(unary()),
-            asked_on: Arc::new(methods(MethodDescriptor::is_client_streaming)),
+            methods: methods(),
             deadline: REQUEST_DEADLINE,
-        }
+        }))
     }
 }
 
@@ -101,13 +111,11 @@ where
         if request.uri().path().starts_with(PROBES) {
             return Box::pin(self.inner.call(request));
         }
-        let is_batch = BATCHES.contains(&request.uri().path());
-        let (places, most) = if is_batch {
-            (&self.limits.batches, MAX_BATCH_BYTES)
-        } else {
-            (&self.limits.in_flight, MAX_REQUEST_BYTES)
-        };
-        let is_unary = self.limits.unary.contains(request.uri().path());
+        let limits = &self.limits.0;
+        let method = limits.methods.get(request.uri().path()).copied().unwrap_or_default();
+        let Method { is_batch, is_unary, is_asked_on } = method;
+        let (places, most) =
+            if is_batch { (&limits.batches, MAX_BATCH_BYTES) } else { (&limits.in_flight, MAX_REQUEST_BYTES) };
         let peer = request.extensions().get::<Peer>().cloned();
         let scarce = match (is_batch, is_unary) {
             (true, _) => Some((Scarce::Batch, BATCHES_OF_ONE_PEER)),
@@ -124,8 +132,7 @@ where
         let Ok(place) = places.clone().try_acquire_owned() else {
             return refuse(overloaded());
         };
-        let deadline = self.limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
-        let is_asked_on = self.limits.asked_on.contains(request.uri().path());
+        let deadline = limits.deadline.min(asked_deadline(request.headers()).unwrap_or(Duration::MAX));
         let bound = if is_asked_on { Bound::each(most) } else { Bound::all(most) };
         let answering = self.inner.call(request.map(|body| Body::new(Bounded { body, bound, most })));
         // Runs from here on: tonic keeps the same deadline by a timer of its own, made after this one,
@@ -146,18 +153,17 @@ where
     }
 }
 
-fn unary() -> HashSet<String> {
-    let mut unary = methods(|method| !method.is_client_streaming() && !method.is_server_streaming());
-    unary.insert(EXT_AUTHZ.to_owned());
-    unary
-}
-
-/// Paths of our own methods that are so.
-fn methods(are_so: impl Fn(&MethodDescriptor) -> bool) -> HashSet<String> {
+fn methods() -> HashMap<String, Method> {
     let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    let so = methods.filter(are_so);
-    so.map(|method| format!("/{}/{}", method.parent_service().full_name(), method.name())).collect()
+    let ours = methods.map(|method| {
+        let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+        let is_asked_on = method.is_client_streaming();
+        let is_unary = !is_asked_on && !method.is_server_streaming();
+        let is_batch = BATCHES.contains(&path.as_str());
+        (path, Method { is_batch, is_unary, is_asked_on })
+    });
+    ours.chain([(EXT_AUTHZ.to_owned(), Method { is_unary: true, ..Method::default() })]).collect()
 }
 
 fn refuse(status: Status) -> BoxFuture<Response<Body>, Infallible> {
@@ -244,9 +250,9 @@ mod tests {
 
     fn one_at_a_time() -> Limits {
         let one = || Arc::new(Semaphore::new(1));
-        let unary = Arc::new(HashSet::from(["/a.B/C".to_owned()]));
-        let asked_on = Arc::default();
-        Limits { in_flight: one(), batches: one(), unary, asked_on, deadline: Duration::from_millis(20) }
+        let unary = Method { is_unary: true, ..Method::default() };
+        let methods = HashMap::from([("/a.B/C".to_owned(), unary)]);
+        Limits(Arc::new(Inner { in_flight: one(), batches: one(), methods, deadline: Duration::from_millis(20) }))
     }
 
     #[tokio::test(start_paused = true)]
@@ -322,11 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unary_is_read_from_the_descriptors() {
-        let unary = unary();
-        assert!(BATCHES.iter().all(|batch| unary.contains(*batch)));
-        assert!(!unary.contains("/token_authority.v1.TokenService/WatchRevocations"));
-        let asked_on = methods(MethodDescriptor::is_client_streaming);
-        assert_eq!(asked_on, HashSet::from(["/token_authority.v1.TokenService/FollowRevocations".to_owned()]));
+    fn what_a_method_is_is_read_from_the_descriptors() {
+        let methods = methods();
+        assert!(BATCHES.iter().all(|batch| methods[*batch].is_unary && methods[*batch].is_batch));
+        assert!(!methods["/token_authority.v1.TokenService/WatchRevocations"].is_unary);
+        let asked_on: Vec<_> = methods.iter().filter(|(_, method)| method.is_asked_on).map(|(path, _)| path).collect();
+        assert_eq!(asked_on, ["/token_authority.v1.TokenService/FollowRevocations"]);
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod bound;
 mod ext_authz;
 mod gate;
+mod introspections;
 mod key_service;
 pub mod limits;
 mod open_streams;
@@ -19,6 +20,7 @@ mod wire;
 
 pub use ext_authz::{EXT_AUTHZ, ExtAuthz};
 pub use gate::{Gate, check_rows};
+pub use introspections::Introspections;
 pub use key_service::{Keys, key_message};
 pub use open_streams::OpenStreams;
 pub use otp_service::Codes;

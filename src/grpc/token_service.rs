@@ -7,7 +7,6 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::authority::introspect_token::{Active, ActiveRefresh, IntrospectToken, Introspection, VerifiedToken};
 use crate::authority::issue_token::{IssueKind, IssueToken, request_id};
 use crate::authority::refresh_token::RefreshToken;
 use crate::authority::{Authority, Error};
@@ -16,9 +15,10 @@ use crate::domain::policy::Lifetime;
 use crate::domain::revocation::Revision;
 use crate::proto::v1::follow_revocations_request::Step;
 use crate::proto::v1::token_service_server::TokenService;
-use crate::proto::v1::{self, ErrorReason, TokenKind};
+use crate::proto::v1::{self, ErrorReason};
 
 use super::gate::Gate;
+use super::introspections::{self, Many, Said};
 use super::open_streams::{Answers, OpenStreams};
 use super::receipts::Wait;
 use super::status::{reason, status};
@@ -68,10 +68,7 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::IntrospectTokenRequest>,
     ) -> Result<Response<v1::IntrospectTokenResponse>, Status> {
-        let (permit, request) = self.gate.admit(request).await?;
-        let request = introspect(request).map_err(status)?;
-        let answer = self.authority.introspect_token_for(&permit, &request).await.map_err(status)?;
-        Ok(Response::new(introspection(answer)))
+        Ok(introspections::one(&self.gate, request).await?.map(Said::into_message))
     }
 
     async fn revoke_token(
@@ -100,12 +97,9 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::BatchIntrospectTokensRequest>,
     ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
-        let (permit, request) = self.gate.admit(request).await?;
-        let consistency = wire::consistency(request.consistency).map_err(status)?;
-        let answers = self.authority.introspect_tokens_for(&permit, request.tokens, consistency).await;
-        let answers = answers.map_err(status)?;
-        let results = answers.into_iter().map(introspection).collect();
-        Ok(Response::new(v1::BatchIntrospectTokensResponse { results }))
+        let answer = introspections::many(&self.gate, request).await?;
+        let messages = |answer: Many| answer.0.into_iter().map(Said::into_message).collect();
+        Ok(answer.map(|answer| v1::BatchIntrospectTokensResponse { results: messages(answer) }))
     }
 
     async fn batch_revoke_tokens(
@@ -224,67 +218,4 @@ fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
         device: request.device.map(|device| wire::device(Some(device))).transpose()?,
         refresh_token: request.refresh_token,
     })
-}
-
-fn introspect(request: v1::IntrospectTokenRequest) -> Result<IntrospectToken, Error> {
-    let required = &request.required_audience;
-    Ok(IntrospectToken {
-        required_audience: if required.is_empty() {
-            None
-        } else {
-            let parsed = Audience::parse(required);
-            Some(parsed.map_err(|invalid| Error::invalid("required_audience", invalid.problem))?)
-        },
-        required_scope: wire::names("required_scope", &request.required_scope, Scope::parse)?,
-        consistency: wire::consistency(request.consistency)?,
-        token: request.token,
-    })
-}
-
-/// An inactive token answers `active = false` and nothing else (RFC 7662, section 2.2).
-fn introspection(answer: Option<Introspection>) -> v1::IntrospectTokenResponse {
-    let Some(Introspection { active, revision }) = answer else { return v1::IntrospectTokenResponse::default() };
-    match active {
-        Active::Access(token) => access(&token, revision.to_string()),
-        Active::Refresh(refresh) => refresh_answer(&refresh, revision.to_string()),
-    }
-}
-
-fn access(token: &VerifiedToken, revision: String) -> v1::IntrospectTokenResponse {
-    v1::IntrospectTokenResponse {
-        active: true,
-        token_kind: TokenKind::Access.into(),
-        subject: token.subject.as_str().to_owned(),
-        client_id: token.client.to_string(),
-        issuer: token.issuer.clone(),
-        audience: wire::texts(&token.audience),
-        scope: wire::texts(&token.scope),
-        session_id: token.session.map(|sid| sid.to_string()).unwrap_or_default(),
-        token_id: token.id.to_string(),
-        issue_time: wire::time(token.issued),
-        expire_time: wire::time(token.expires),
-        claims: Some(wire::claims_message(&token.claims)),
-        confirmation: token.confirmation.as_ref().map(wire::confirmation_message),
-        revision,
-    }
-}
-
-fn refresh_answer(refresh: &ActiveRefresh, revision: String) -> v1::IntrospectTokenResponse {
-    let session = &refresh.session;
-    v1::IntrospectTokenResponse {
-        active: true,
-        token_kind: TokenKind::Refresh.into(),
-        subject: refresh.subject.as_str().to_owned(),
-        client_id: session.client.to_string(),
-        issuer: refresh.issuer.to_string(),
-        audience: vec![refresh.issuer.to_string()],
-        scope: wire::texts(&session.scope),
-        session_id: refresh.place.sid(session.id).to_string(),
-        token_id: String::new(),
-        issue_time: wire::time(session.refreshed),
-        expire_time: wire::time(session.ends()),
-        claims: Some(wire::claims_message(session.claims.members())),
-        confirmation: session.confirmation.as_ref().map(wire::confirmation_message),
-        revision,
-    }
 }

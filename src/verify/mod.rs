@@ -20,5 +20,5 @@ mod verifier;
 pub use bearer::Bearer;
 pub use jwt::MAX_TOKEN_BYTES;
 pub use rejection::Rejection;
-pub use token::VerifiedToken;
+pub use token::{VerifiedToken, Worded};
 pub use verifier::{Leeway, Verifier};

@@ -2,10 +2,12 @@
 //! whether they hold now is not decided here.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::json;
 use super::keys::Issuer;
@@ -54,6 +56,26 @@ pub struct VerifiedToken {
     pub confirmation: Option<Confirmation>,
     /// Every other claim, in the order of the token.
     pub claims: Map<String, Value>,
+    /// No part of it.
+    pub worded: Worded,
+}
+
+/// What an edge says of a token, worded once and kept for as long as the token is.
+#[derive(Clone, Default)]
+pub struct Worded(OnceLock<Zeroizing<Vec<u8>>>);
+
+impl Worded {
+    /// As it was worded first. Whoever words it says nothing but what the token says.
+    pub fn get_or_word(&self, word: impl FnOnce() -> Vec<u8>) -> &[u8] {
+        self.0.get_or_init(|| Zeroizing::new(word()))
+    }
+}
+
+/// Tokens that say the same are the same.
+impl PartialEq for Worded {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl VerifiedToken {
@@ -93,6 +115,7 @@ impl VerifiedToken {
             not_before: claims.optional("nbf", numeric_date)?,
             confirmation: claims.optional("cnf", confirmation)?,
             claims: claims.unread(),
+            worded: Worded::default(),
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Map;
 
 use super::*;
 use crate::domain::ids::{Audience, Sid, Subject, SubjectKey, TokenId};
+use crate::verify::Worded;
 
 const LATER: Timestamp = Timestamp::from_seconds(10_000);
 
@@ -66,6 +67,7 @@ fn token(n: Numbers) -> VerifiedToken {
         not_before: None,
         confirmation: None,
         claims: Map::new(),
+        worded: Worded::default(),
     }
 }
 
@@ -227,6 +229,8 @@ fn it_is_complete_once_every_partition_was_read() {
     index.apply(&snapshot(at(1, 9, 1), []));
     assert!(index.is_complete());
     assert!(index.covers(&index.revision()));
+    assert_eq!(index.revision_of([1, 1]), Revision::at(at(1, 9, 1)));
+    assert_eq!(index.revision_of([0, 1]), index.revision());
     // A partition that the store does not have.
     index.apply(&snapshot(at(7, 1, 1), []));
     assert!(!index.covers(&Revision::at(at(7, 1, 1))));
