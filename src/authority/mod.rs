@@ -14,6 +14,7 @@ use crate::verify::revocations::RevocationIndex;
 use crate::verify::service_account::Cluster;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
+pub mod attribution;
 mod audit;
 mod authenticate_client;
 pub mod authorization;

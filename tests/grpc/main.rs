@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod activity;
+mod audit;
 mod backend;
 mod certificates;
 mod cli;
@@ -31,3 +32,6 @@ mod token_profile;
 mod token_service;
 mod traces;
 mod watch_sessions;
+#[path = "../http/wire.rs"]
+#[allow(dead_code, reason = "a vocabulary that other tests use more of")]
+mod wire;
