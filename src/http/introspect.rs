@@ -50,7 +50,7 @@ fn wants_jwt(headers: &HeaderMap) -> bool {
 
 fn access(token: &VerifiedToken) -> Value {
     // Own claims first: none takes the place of what is said below.
-    let mut answer = token.claims.clone();
+    let mut answer = (*token.claims).clone();
     if let Some(not_before) = token.not_before {
         answer.insert("nbf".to_owned(), json!(not_before.seconds()));
     }
