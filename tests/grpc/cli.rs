@@ -13,6 +13,7 @@ use token_authority::verify::client::SecretHash;
 
 use crate::server_process::ServerProcess;
 
+mod callers;
 mod command;
 mod tls;
 
