@@ -78,8 +78,9 @@ pub(super) fn key<'a>(realm: &RealmName, fact: KeyFact, key: impl Fn(KeyNumber) 
 }
 
 /// Logs that a key is to be revoked, and why.
-pub(super) fn key_revocation_asked(realm: &RealmName, kid: &KeyId, reason: &str) {
-    line!(info, realm, By::current(), event = "key_revocation_asked", kid = kid.as_str(), ?reason);
+pub(super) fn key_revocation_asked(realm: &RealmName, kid: Option<&KeyId>, reason: &str) {
+    let kid = kid.map(KeyId::as_str);
+    line!(info, realm, By::current(), event = "key_revocation_asked", kid, ?reason);
 }
 
 /// Logs that a session is to be ended, or all of a subject, client or realm; what follows from it stands in lines of its own.

@@ -224,7 +224,7 @@ fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
         audience: wire::names("audience", &request.audience, Audience::parse)?,
         confirmation: wire::confirmation(request.confirmation)?,
         device: request.device.map(|device| wire::device(Some(device))).transpose()?,
-        refresh_token: request.refresh_token,
+        refresh_token: request.refresh_token.into(),
     })
 }
 
@@ -239,7 +239,7 @@ fn introspect(request: v1::IntrospectTokenRequest) -> Result<IntrospectToken, Er
         },
         required_scope: wire::names("required_scope", &request.required_scope, Scope::parse)?,
         consistency: wire::consistency(request.consistency)?,
-        token: request.token,
+        token: request.token.into(),
     })
 }
 

@@ -15,6 +15,7 @@ use crate::server_process::ServerProcess;
 
 mod callers;
 mod command;
+mod leaks;
 mod tls;
 
 use command::{Client, run, run_with, text, write};

@@ -19,7 +19,7 @@ use token_authority::domain::rate_limit::RateLimit;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 
-const SECRET: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A message that was signed as it must be.

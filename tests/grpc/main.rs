@@ -19,6 +19,7 @@ mod leaks;
 mod one_time_codes;
 mod policy;
 mod rate_limits;
+mod raw_call;
 mod realm_reload;
 mod revocation_feed;
 mod revocation_receipts;
