@@ -73,7 +73,8 @@
 //! service account; a bearer of an access token is its subject, and nobody else. What each may do stands
 //! in one table, [`authority::authorization`], with a row for each method and each endpoint; without a row
 //! for all of them no server starts. The gRPC edge hands out a message only through its gate, which asks
-//! that table; the HTTP edge lends nobody an identity, so a request is what it itself carries.
+//! that table; the HTTP edge lends nobody an identity, so a request is what it itself carries. Whom the gate lets
+//! in is noted for the audit ([`authority::attribution`]): each of its lines says in whose name something was done.
 //!
 //! # Invariants
 //!

@@ -12,9 +12,11 @@ use tokio::sync::watch;
 use tonic::transport;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_reflection::server::Error as ReflectionError;
+use tower::util::MapFutureLayer;
 use tracing::warn;
 
 use crate::authority::Authority;
+use crate::authority::attribution::attributed;
 use crate::authority::caller::Anonymous;
 use crate::config::{AnonymousCalls, Config};
 use crate::health::Readiness;
@@ -60,6 +62,7 @@ pub(super) fn grpc(
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
         .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
         .layer(grpc::limits::Limits::default())
+        .layer(MapFutureLayer::new(attributed))
         .layer(grpc::Introspections::new(gate.clone()))
         .add_service(health)
         .add_service(reflection().build_v1().map_err(|error| unbuilt(&error))?)

@@ -1,5 +1,5 @@
-//! What happened, as log events of the target `audit`: one line a fact or refusal. Session ids are
-//! written as ids, those of devices as digests, subjects and tokens never.
+//! What happened, as log events of the target `audit`: one line a fact or refusal, and in whose name. Session
+//! ids are written as ids, those of devices as digests, subjects and tokens never.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,42 +14,49 @@ use crate::domain::revocation::RevocationScope;
 use crate::domain::rotate_keys::KeyFact;
 use crate::signing::key::SigningKey;
 
-use super::caller::Caller;
+use super::attribution::By;
 use super::subjects::Committed;
 
-/// Logs a committed transition, or a refusal.
-pub(super) fn committed<A>(realm: &RealmName, committed: &Committed<A>) {
+/// One line: of which realm, in whose name, what.
+macro_rules! line {
+    ($level:ident, $realm:expr, $by:expr, $($what:tt)+) => {
+        $level!(target: "audit", realm = $realm.as_str(), by = $by.name(), $($what)+)
+    };
+}
+
+/// Logs a committed transition, or a refusal, of one who waited for others.
+pub(super) fn committed<A>(realm: &RealmName, by: &By, committed: &Committed<A>) {
     for fact in &committed.facts {
-        log(realm, fact);
+        log(realm, by, fact);
     }
     if let Err(refusal) = &committed.answer {
-        refused(realm, refusal);
+        line!(info, realm, by, event = "refused", reason = refusal.name());
     }
 }
 
 /// Logs a refusal.
 pub(super) fn refused(realm: &RealmName, refusal: &Refusal) {
-    info!(target: "audit", realm = realm.as_str(), event = "refused", reason = refusal.name());
+    line!(info, realm, By::current(), event = "refused", reason = refusal.name());
 }
 
 /// Logs what became of a one-time code. Whose it is stays unsaid.
 pub(super) fn code(realm: &RealmName, event: &'static str) {
-    info!(target: "audit", realm = realm.as_str(), event);
+    line!(info, realm, By::current(), event);
 }
 
 /// Logs an exchange, which no record keeps.
 pub(super) fn exchanged(realm: &RealmName, client: &ClientId, session: Option<Sid>) {
     let session = session.map(|sid| hex(sid.session)).unwrap_or_default();
-    info!(target: "audit", realm = realm.as_str(), event = "token_exchanged", client = client.as_str(), session);
+    line!(info, realm, By::current(), event = "token_exchanged", client = client.as_str(), session);
 }
 
 /// Logs a cut-off.
 pub(super) fn cut_off(scope: &RevocationScope) {
     match scope {
         RevocationScope::Client(realm, client, _) => {
-            info!(target: "audit", realm = realm.as_str(), event = "client_revoked", client = client.as_str());
+            line!(info, realm, By::current(), event = "client_revoked", client = client.as_str());
         }
-        RevocationScope::Realm(realm, _) => info!(target: "audit", realm = realm.as_str(), event = "realm_revoked"),
+        RevocationScope::Realm(realm, _) => line!(info, realm, By::current(), event = "realm_revoked"),
         _ => {}
     }
 }
@@ -64,74 +71,73 @@ pub(super) fn key<'a>(realm: &RealmName, fact: KeyFact, key: impl Fn(KeyNumber) 
         KeyFact::Revoked(number) => ("key_revoked", number, None),
         KeyFact::Removed(number) => ("key_removed", number, None),
     };
-    let (realm, key) = (realm.as_str(), key(number));
+    let key = key(number);
     let kid = key.map(|key| key.kid().as_str());
     let algorithm = key.map(|key| key.algorithm().name());
-    info!(target: "audit", realm, event, kid, algorithm, signs_from = turn);
+    line!(info, realm, By::current(), event, kid, algorithm, signs_from = turn);
 }
 
 /// Logs that a key is to be revoked, and why.
-pub(super) fn key_revocation_asked(realm: &RealmName, kid: &KeyId, reason: &str) {
-    info!(target: "audit", realm = realm.as_str(), event = "key_revocation_asked", kid = kid.as_str(), ?reason);
+pub(super) fn key_revocation_asked(realm: &RealmName, kid: Option<&KeyId>, reason: &str) {
+    let kid = kid.map(KeyId::as_str);
+    line!(info, realm, By::current(), event = "key_revocation_asked", kid, ?reason);
 }
 
-/// Logs that a session is to be ended, or all of a subject's; what follows from it stands in lines of its own.
-pub(super) fn revocation_asked(realm: &RealmName, session: Option<Sid>, by: &Caller, reason: &str) {
+/// Logs that a session is to be ended, or all of a subject, client or realm; what follows from it stands in lines of its own.
+pub(super) fn revocation_asked(realm: &RealmName, session: Option<Sid>, reason: &str) {
     let session = session.map(|sid| hex(sid.session));
-    let client = by.client().map(|client| client.id.as_str());
-    info!(target: "audit", realm = realm.as_str(), event = "revocation_asked", session, by = by.kind(), client, ?reason);
+    line!(info, realm, By::current(), event = "revocation_asked", session, ?reason);
 }
 
-fn log(realm: &RealmName, fact: &Fact) {
-    let realm = realm.as_str();
+fn log(realm: &RealmName, by: &By, fact: &Fact) {
     match fact {
         Fact::SessionOpened(session) => {
-            info!(target: "audit", realm, event = "session_opened", session = hex(*session));
+            line!(info, realm, by, event = "session_opened", session = hex(*session));
         }
-        Fact::SessionlessIssued => info!(target: "audit", realm, event = "sessionless_token_issued"),
+        Fact::SessionlessIssued => line!(info, realm, by, event = "sessionless_token_issued"),
         Fact::Refreshed(session, generation) => {
-            info!(target: "audit", realm, event = "refreshed", session = hex(*session), generation);
+            line!(info, realm, by, event = "refreshed", session = hex(*session), generation);
         }
         Fact::RefreshRepeated(session, generation) => {
-            info!(target: "audit", realm, event = "refresh_repeated", session = hex(*session), generation);
+            line!(info, realm, by, event = "refresh_repeated", session = hex(*session), generation);
         }
         Fact::HealedForward { session, stored, presented } => {
-            warn!(target: "audit", realm, event = "healed_forward", session = hex(*session), stored, presented);
+            line!(warn, realm, by, event = "healed_forward", session = hex(*session), stored, presented);
         }
         // Once a minute and session: for who looks into one.
         Fact::Touched(session) => {
-            debug!(target: "audit", realm, event = "session_touched", session = hex(*session));
+            line!(debug, realm, by, event = "session_touched", session = hex(*session));
         }
         Fact::SessionEnded { session, reason, .. } => {
-            info!(target: "audit", realm, event = "session_ended", session = hex(*session), reason = reason.name());
+            line!(info, realm, by, event = "session_ended", session = hex(*session), reason = reason.name());
         }
         Fact::ClaimsUpdated(session) => {
-            info!(target: "audit", realm, event = "claims_updated", session = hex(*session));
+            line!(info, realm, by, event = "claims_updated", session = hex(*session));
         }
         Fact::AccessEnded { session, .. } => {
-            info!(target: "audit", realm, event = "access_tokens_ended", session = hex(*session));
+            line!(info, realm, by, event = "access_tokens_ended", session = hex(*session));
         }
         Fact::DeviceRegistered(device) => {
-            info!(target: "audit", realm, event = "device_registered", device = digest_of(device));
+            line!(info, realm, by, event = "device_registered", device = digest_of(device));
         }
         Fact::DeviceChanged(device) => {
-            warn!(target: "audit", realm, event = "device_changed", device = digest_of(device));
+            line!(warn, realm, by, event = "device_changed", device = digest_of(device));
         }
         Fact::DeviceTrusted(device, until) => {
             let (device, until) = (digest_of(device), until.millis());
-            info!(target: "audit", realm, event = "device_trusted", device, until);
+            line!(info, realm, by, event = "device_trusted", device, until);
         }
         Fact::DeviceForgotten(device) => {
-            info!(target: "audit", realm, event = "device_forgotten", device = digest_of(device));
+            line!(info, realm, by, event = "device_forgotten", device = digest_of(device));
         }
-        Fact::SubjectErased => info!(target: "audit", realm, event = "subject_erased"),
-        Fact::TokenRevoked { .. } => info!(target: "audit", realm, event = "token_revoked"),
-        Fact::RevocationPutBack(_) => info!(target: "audit", realm, event = "revocation_put_back"),
-        Fact::EpochRaised { epoch, .. } => info!(target: "audit", realm, event = "epoch_raised", epoch),
+        Fact::SubjectErased => line!(info, realm, by, event = "subject_erased"),
+        Fact::TokenRevoked { .. } => line!(info, realm, by, event = "token_revoked"),
+        Fact::RevocationPutBack(_) => line!(info, realm, by, event = "revocation_put_back"),
+        Fact::EpochRaised { epoch, .. } => line!(info, realm, by, event = "epoch_raised", epoch),
     }
 }
 
-fn hex(session: SessionId) -> String {
+pub(super) fn hex(session: SessionId) -> String {
     in_hex(&session.0)
 }
 

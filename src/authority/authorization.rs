@@ -12,6 +12,7 @@ use crate::domain::client::{Client, Role};
 use crate::domain::ids::Sid;
 use crate::domain::refusal::Refusal;
 
+use super::attribution::By;
 use super::caller::{Caller, Credentials};
 use super::{Authority, Error, Realm, audit};
 
@@ -146,9 +147,9 @@ impl Permit {
         &self.caller
     }
 
-    /// Writes down who wants a session ended, or all of a subject's, and why.
+    /// Writes down who wants a session ended, or several, and why.
     pub fn note_revocation(&self, session: Option<Sid>, reason: &str) {
-        audit::revocation_asked(self.realm.name(), session, &self.caller, reason);
+        audit::revocation_asked(self.realm.name(), session, reason);
     }
 
     /// The client that bounds what is done; `None`: nothing does but the realm.
@@ -173,6 +174,7 @@ impl Authority {
         };
         self.throttle_caller(&realm, &caller)?;
         if row.admits.lets(&caller, &realm, asked) {
+            By::note(&caller);
             return Ok(Permit { caller, realm });
         }
         let client = caller.client().map_or("", |client| client.id.as_str());
@@ -225,7 +227,7 @@ impl Admits {
         match self.reach(|role| caller.has(role)) {
             Reach::Nothing => false,
             Reach::Own => is_own(caller, realm, asked),
-            Reach::All => self != AnyClient || matches!(caller, Caller::Client(_)),
+            Reach::All => self != AnyClient || matches!(caller, Caller::Client(..)),
         }
     }
 }

@@ -21,6 +21,7 @@ impl Authority {
             return Err(known.told(Refusal::ClientMismatch));
         }
         let (scope, audience) = (Vec::new(), Vec::new());
+        let refresh_token = refresh_token.into();
         let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.refresh_token(realm, request).await
     }

@@ -1,9 +1,11 @@
 //! Who calls, and what was shown to prove it. What a caller may do is the table's (`authorization`).
 
+use std::fmt;
 use std::sync::Arc;
 
 use tracing::debug;
 
+use crate::domain::caller_name::{CertificateName, ServiceAccount};
 use crate::domain::client::{Client, Role};
 use crate::domain::ids::Subject;
 pub use crate::verify::client::RegisteredClient;
@@ -21,9 +23,20 @@ pub enum Caller {
     /// Who runs the server, for showing nothing: every role.
     Operator(Anonymous),
     /// A registered client: the roles that it is registered with.
-    Client(Arc<RegisteredClient>),
+    Client(Arc<RegisteredClient>, KnownBy),
     /// The bearer of an access token: self-service for its subject.
     Subject(Arc<VerifiedToken>),
+}
+
+/// By what a client is known.
+#[derive(Debug, Clone)]
+pub enum KnownBy {
+    /// Its own secret or key.
+    Itself,
+    /// A name in a certificate.
+    Certificate(CertificateName),
+    /// A service account of the cluster.
+    ServiceAccount(ServiceAccount),
 }
 
 impl Caller {
@@ -32,7 +45,7 @@ impl Caller {
         match self {
             Self::Anybody => false,
             Self::Operator(_) => true,
-            Self::Client(client) => client.client.roles.contains(&role),
+            Self::Client(client, _) => client.client.roles.contains(&role),
             Self::Subject(_) => role == Role::SelfService,
         }
     }
@@ -40,18 +53,8 @@ impl Caller {
     /// The client that bounds what is done for it; `None`: nothing does but the realm.
     pub fn client(&self) -> Option<&Client> {
         match self {
-            Self::Client(client) => Some(&client.client),
+            Self::Client(client, _) => Some(&client.client),
             Self::Anybody | Self::Operator(_) | Self::Subject(_) => None,
-        }
-    }
-
-    /// As logs say it: what it is, and never which subject.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Anybody => "anybody",
-            Self::Operator(_) => "operator",
-            Self::Client(_) => "client",
-            Self::Subject(_) => "subject",
         }
     }
 
@@ -59,7 +62,7 @@ impl Caller {
     pub(super) fn subject(&self) -> Option<Subject> {
         match self {
             Self::Anybody | Self::Operator(_) => None,
-            Self::Client(client) => Subject::parse(client.client.id.as_str()).ok(),
+            Self::Client(client, _) => Subject::parse(client.client.id.as_str()).ok(),
             Self::Subject(token) => Some(token.subject.clone()),
         }
     }
@@ -88,7 +91,6 @@ impl Anonymous {
 }
 
 /// What a call shows.
-#[derive(Debug)]
 pub enum Credentials<'a> {
     /// Nothing.
     Nothing(Anonymous),
@@ -102,6 +104,12 @@ pub enum Credentials<'a> {
     Unreadable,
 }
 
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
+}
+
 impl Authority {
     /// Who calls. Whatever is wrong with a proof, the answer is the same; somebody who is proven to be
     /// somebody else than the realm knows is nobody.
@@ -109,9 +117,12 @@ impl Authority {
         match shown {
             Credentials::Nothing(anonymous) if anonymous.is_operator_of(realm) => Ok(Caller::Operator(*anonymous)),
             Credentials::Nothing(_) | Credentials::Unreadable => Err(Error::ClientNotAuthenticated),
-            Credentials::Proof(proof) => self.authenticate_client(realm, proof).await.map(Caller::Client),
+            Credentials::Proof(proof) => self.itself(realm, proof).await,
             Credentials::Certificate(names) => {
-                Ok(realm.clients.by_certificate(names).cloned().map_or(Caller::Anybody, Caller::Client))
+                let known = realm.clients.by_certificate(names);
+                Ok(known.map_or(Caller::Anybody, |(client, name)| {
+                    Caller::Client(client.clone(), KnownBy::Certificate(name.clone()))
+                }))
             }
             Credentials::Bearer(token) => self.bearer(realm, token).await,
         }
@@ -122,13 +133,17 @@ impl Authority {
         let holds = match caller {
             Caller::Anybody => true,
             Caller::Operator(anonymous) => anonymous.is_operator_of(realm),
-            Caller::Client(client) => realm.clients.find(&client.client.id) == Some(client),
+            Caller::Client(client, _) => realm.clients.find(&client.client.id) == Some(client),
             Caller::Subject(token) => {
                 self.check_index()?;
                 self.verifier.check(token, self.now()).is_ok()
             }
         };
         if holds { Ok(()) } else { Err(Error::ClientNotAuthenticated) }
+    }
+
+    async fn itself(&self, realm: &Realm, proof: &ClientProof) -> Result<Caller, Error> {
+        Ok(Caller::Client(self.authenticate_client(realm, proof).await?, KnownBy::Itself))
     }
 
     /// One of three kinds of token, each of which is refused where another is wanted.
@@ -141,7 +156,9 @@ impl Authority {
                 match account {
                     Some(Ok(account)) => {
                         let client = realm.clients.by_service_account(&account);
-                        Ok(client.cloned().map_or(Caller::Anybody, Caller::Client))
+                        Ok(client
+                            .cloned()
+                            .map_or(Caller::Anybody, |client| Caller::Client(client, KnownBy::ServiceAccount(account))))
                     }
                     Some(Err(rejection)) => {
                         debug!(reason = rejection.label(), "service account token refused");
@@ -152,7 +169,7 @@ impl Authority {
             }
             Bearer::Assertion => {
                 let proof = ClientProof::Assertion { id: None, assertion: token.to_owned() };
-                self.authenticate_client(realm, &proof).await.map(Caller::Client)
+                self.itself(realm, &proof).await
             }
         }
     }

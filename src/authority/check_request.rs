@@ -2,7 +2,7 @@
 //! the route requires. Asked from memory, unless its key is new; how gateways put the question is not known here.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub const UPGRADE_HEADERS: [&str; 2] = ["upgrade", "sec-websocket-key"];
 const SAFE_METHODS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
 
 /// The request that a gateway holds, as far as it matters.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct HeldRequest<'a> {
     /// Its method; an unknown one counts as one that changes something.
     pub method: &'a str,
@@ -43,6 +43,12 @@ pub struct HeldRequest<'a> {
     pub fetch_site: Option<&'a str>,
     /// Whether it asks for another protocol, as a WebSocket does (`Upgrade`, `Sec-WebSocket-Key`).
     pub upgrades: bool,
+}
+
+impl fmt::Debug for HeldRequest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeldRequest(..)")
+    }
 }
 
 /// What a route requires of a token.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::domain::caller_name::ServiceAccount;
+use crate::domain::caller_name::{CertificateName, ServiceAccount};
 use crate::domain::ids::ClientId;
 use crate::verify::client::RegisteredClient;
 
@@ -11,7 +11,7 @@ use crate::verify::client::RegisteredClient;
 #[derive(Debug, Default, PartialEq)]
 pub struct Clients {
     by_id: HashMap<ClientId, Arc<RegisteredClient>>,
-    by_certificate: HashMap<String, Arc<RegisteredClient>>,
+    by_certificate: HashMap<String, (Arc<RegisteredClient>, CertificateName)>,
     by_service_account: HashMap<ServiceAccount, Arc<RegisteredClient>>,
 }
 
@@ -20,7 +20,8 @@ impl Clients {
     pub fn new(registered: impl IntoIterator<Item = RegisteredClient>) -> Self {
         let mut clients = Self::default();
         for client in registered.into_iter().map(Arc::new) {
-            let names = client.certificates.iter().map(|name| (name.as_str().to_owned(), client.clone()));
+            let named = |name: &CertificateName| (name.as_str().to_owned(), (client.clone(), name.clone()));
+            let names = client.certificates.iter().map(named);
             clients.by_certificate.extend(names);
             let accounts = client.service_accounts.iter().map(|account| (account.clone(), client.clone()));
             clients.by_service_account.extend(accounts);
@@ -39,11 +40,11 @@ impl Clients {
         self.by_id.get(id)
     }
 
-    /// The client that a certificate with these names is of. None where they name two.
-    pub fn by_certificate(&self, names: &[String]) -> Option<&Arc<RegisteredClient>> {
+    /// The client that a certificate with these names is of, and by which of them. None where they name two.
+    pub fn by_certificate(&self, names: &[String]) -> Option<&(Arc<RegisteredClient>, CertificateName)> {
         let mut named = names.iter().filter_map(|name| self.by_certificate.get(name));
-        let client = named.next()?;
-        named.all(|other| Arc::ptr_eq(other, client)).then_some(client)
+        let known = named.next()?;
+        named.all(|(other, _)| Arc::ptr_eq(other, &known.0)).then_some(known)
     }
 
     /// The client that a service account is.

@@ -9,6 +9,7 @@ use crate::domain::policy::MAX_SESSION_LIFETIME;
 use crate::domain::revocation::{Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
+use super::attribution::By;
 use super::ports::{Clock, Commit, Entropy, Outcome, RecordKey, Store, Version};
 use super::sending::send;
 use super::{Authority, Error, audit};
@@ -38,7 +39,7 @@ impl Authority {
         let (store, index) = (self.store.clone(), self.index.clone());
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let (done, outcome) = oneshot::channel();
-        self.tasks.spawn(async move {
+        self.tasks.spawn(By::current().carry(async move {
             let entry = move || ending(&*clock, &scope);
             let appended = append(&*store, &*entropy, &RecordKey::realm(realm), entry).await;
             let answer = appended.map(|(entry, revision)| {
@@ -47,7 +48,7 @@ impl Authority {
                 revision
             });
             let _ = done.send(answer);
-        });
+        }));
         outcome.await.map_err(|_| Error::internal("the task of a cut-off ended early"))?
     }
 }

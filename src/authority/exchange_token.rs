@@ -10,7 +10,7 @@ use crate::domain::client::Client;
 use crate::domain::exchange::{self, Exchange};
 use crate::domain::ids::{Audience, KeyNumber, Scope, Subject};
 use crate::domain::refusal::Refusal;
-use crate::domain::token::{AccessToken, Actor};
+use crate::domain::token::{AccessToken, Actor, PresentedToken};
 use crate::domain::transition::Grant;
 use crate::verify::{VerifiedToken, Verifier};
 
@@ -20,9 +20,9 @@ use super::{Authority, Error, IssuedTokens, Realm, audit, fresh};
 #[derive(Debug, Clone)]
 pub struct ExchangeToken {
     /// An active access token of the realm.
-    pub subject_token: String,
+    pub subject_token: PresentedToken,
     /// Another one, whose subject acts; without it, the client does.
-    pub actor_token: Option<String>,
+    pub actor_token: Option<PresentedToken>,
     /// A narrower audience.
     pub audience: Vec<Audience>,
     /// A narrower scope.

@@ -12,7 +12,7 @@ use crate::domain::policy::Allowed;
 use crate::domain::refresh::accepts;
 use crate::domain::revocation::Revision;
 use crate::domain::session::{Place, Session};
-use crate::domain::token::RefreshToken;
+use crate::domain::token::{PresentedToken, RefreshToken};
 pub use crate::verify::VerifiedToken;
 use crate::verify::Verifier;
 
@@ -39,7 +39,7 @@ pub enum Consistency {
 #[derive(Debug, Clone)]
 pub struct IntrospectToken {
     /// Any string.
-    pub token: String,
+    pub token: PresentedToken,
     /// The token must be for this audience.
     pub required_audience: Option<Audience>,
     /// The token must have all of these.
@@ -103,6 +103,7 @@ impl Authority {
         let mut answers = Vec::with_capacity(tokens.len());
         for (done, token) in tokens.into_iter().enumerate() {
             let consistency = consistency.clone();
+            let token = token.into();
             let request = IntrospectToken { token, required_audience: None, required_scope: Vec::new(), consistency };
             answers.push(self.introspect_visible(by, &request).await?);
             // A thousand unknown tokens are a thousand signatures to check: others get their turn.

@@ -14,6 +14,7 @@ use crate::verify::revocations::RevocationIndex;
 use crate::verify::service_account::Cluster;
 use crate::verify::{Rejection, VerifiedToken, Verifier};
 
+pub mod attribution;
 mod audit;
 mod authenticate_client;
 pub mod authorization;
@@ -114,7 +115,7 @@ pub struct Parts {
 }
 
 /// A pair of tokens as the client gets them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct IssuedTokens {
     /// What they grant.
     pub grant: Grant,
@@ -122,6 +123,12 @@ pub struct IssuedTokens {
     pub access_token: String,
     /// The sealed refresh token; `None` without a session.
     pub refresh_token: Option<String>,
+}
+
+impl std::fmt::Debug for IssuedTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("IssuedTokens(..)")
+    }
 }
 
 impl Authority {

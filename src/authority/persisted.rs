@@ -1,7 +1,10 @@
 //! How a subject's record is written down: protobuf with a format number, apart from the domain's
 //! types. Knows neither seals nor stores.
 
+use std::mem;
+
 use prost::Message;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::domain::fact::EndReason;
 use crate::domain::ids::{InvalidName, SessionId, Subject};
@@ -85,6 +88,21 @@ struct EndedV2 {
     reason: u32,
 }
 
+impl Zeroize for RecordV2 {
+    fn zeroize(&mut self) {
+        self.subject.zeroize();
+        self.sessions.zeroize();
+    }
+}
+
+impl Drop for RecordV2 {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for RecordV2 {}
+
 /// Secrets and personal data.
 impl std::fmt::Debug for RecordV2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -112,14 +130,15 @@ pub(crate) fn encode(record: &SubjectRecord) -> Vec<u8> {
 
 /// The record that `encode` wrote.
 pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
-    let record = RecordV2::decode(bytes)?;
+    let mut record = RecordV2::decode(bytes)?;
     if record.format != FORMAT {
         return Err(DecodeError::Format(record.format));
     }
     let changed = moment(record.changed);
-    let devices = record.devices.into_iter().map(|device| decode_known(device, changed));
+    let devices = mem::take(&mut record.devices).into_iter().map(|device| decode_known(device, changed));
     let devices: Vec<_> = devices.collect::<Result<_, _>>()?;
-    let sessions = record.sessions.into_iter().map(|session| decode_session(session, &devices, changed));
+    let sessions =
+        mem::take(&mut record.sessions).into_iter().map(|session| decode_session(session, &devices, changed));
     Ok(SubjectRecord {
         subject: if record.subject.is_empty() { None } else { Some(Subject::parse(&record.subject)?) },
         epoch: u32::try_from(changed.seconds().saturating_sub(record.epoch))
@@ -131,7 +150,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
         devices,
         ended: record.ended.iter().map(decode_ended).collect::<Result<_, _>>()?,
         requests: record.requests.iter().map(decode_request).collect::<Result<_, _>>()?,
-        rates: decode_rates(record.rates.unwrap_or_default(), changed),
+        rates: decode_rates(record.rates.take().unwrap_or_default(), changed),
     })
 }
 

@@ -158,5 +158,6 @@ impl Spares {
 /// An RSA key takes 100 ms and more: not on a thread that serves calls.
 async fn generate(algorithm: Algorithm) -> Result<PrivateKey, Error> {
     let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
-    made.map_err(Error::internal)?.map_err(Error::internal)
+    // Not in the task's own words, which repeat what it panicked with.
+    made.map_err(|_| Error::internal("the task that makes a key ended early"))?.map_err(Error::internal)
 }

@@ -18,6 +18,7 @@ use crate::tasks::Tasks;
 use crate::verify::Verifier;
 use crate::verify::revocations::RevocationIndex;
 
+use super::attribution::By;
 use super::jwks::JsonWebKeySet;
 use super::ports::{Clock, Entropy, Store};
 use super::realm_change::{Ports, Step, change};
@@ -136,9 +137,9 @@ impl Realms {
     ) -> Result<(A, Arc<Realm>, Option<Revision>), Error> {
         let (done, outcome) = oneshot::channel();
         let (inner, name) = (self.0.clone(), name.clone());
-        self.0.tasks.spawn(async move {
+        self.0.tasks.spawn(By::current().carry(async move {
             let _ = done.send(inner.change(&name, decide).await);
-        });
+        }));
         outcome.await.map_err(|_| Error::internal("the task of a realm ended early"))?
     }
 
@@ -247,7 +248,8 @@ impl Realms {
             record.ring.advance(&policy, now);
             Ok(Step::answer(()))
         };
-        self.change(name, advance).await.map(|_| ())
+        // Whoever's call it was that found the step due.
+        By::Server.carry(self.change(name, advance)).await.map(|_| ())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::refresh::{Refresh, refresh};
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Device, Session};
-use crate::domain::token::Confirmation;
+use crate::domain::token::{Confirmation, PresentedToken};
 use crate::domain::transition::Decision;
 
 use super::authorization::Permit;
@@ -19,7 +19,7 @@ use super::{Authority, Error, IssuedTokens, Realm, audit};
 #[derive(Debug, Clone)]
 pub struct RefreshToken {
     /// As it was given out.
-    pub refresh_token: String,
+    pub refresh_token: PresentedToken,
     /// The client that presents it.
     pub client: Option<ClientId>,
     /// A narrower scope for the access token.

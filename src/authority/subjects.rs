@@ -16,6 +16,7 @@ use crate::domain::transition::Decision;
 use crate::tasks::Tasks;
 use crate::verify::revocations::RevocationIndex;
 
+use super::attribution::By;
 use super::audit;
 use super::error::Error;
 use super::persisted;
@@ -90,7 +91,7 @@ impl Subjects {
         transition: impl FnMut(Option<&SubjectRecord>) -> Decision<A> + Send + 'static,
     ) -> Result<Committed<A>, Error> {
         let (done, outcome) = oneshot::channel();
-        let job = Waiting { subject, transition, decision: None, done };
+        let job = Waiting { by: By::current(), subject, transition, decision: None, done };
         self.enqueue(key, Box::new(job))?;
         outcome.await.map_err(|_| Error::internal("the task of a subject ended early"))?
     }
@@ -252,6 +253,8 @@ trait Job: Send {
 }
 
 struct Waiting<A, T> {
+    /// The task that works on a record does so for many.
+    by: By,
     subject: SubjectKey,
     transition: T,
     decision: Option<(Result<A, Refusal>, Vec<Fact>, Written)>,
@@ -294,7 +297,7 @@ where
         let revision = |revision: Option<Revision>| revision.filter(|_| written == Written::Yes);
         let committed = outcome.map(|committed| Committed { answer, facts, revision: revision(committed) });
         if let (Some(realm), Ok(committed)) = (key.realm_name(), &committed) {
-            audit::committed(realm, committed);
+            audit::committed(realm, &self.by, committed);
         }
         let _ = self.done.send(committed);
     }

@@ -90,7 +90,7 @@ impl Authority {
         match caller {
             Caller::Anybody => Ok(()),
             Caller::Operator(_) => self.throttled(Limit::ByCaller, limit, realm, "operator"),
-            Caller::Client(client) => self.throttled(Limit::ByCaller, limit, realm, ("client", &client.client.id)),
+            Caller::Client(client, _) => self.throttled(Limit::ByCaller, limit, realm, ("client", &client.client.id)),
             Caller::Subject(token) => self.throttled(Limit::ByCaller, limit, realm, ("subject", &token.subject)),
         }
     }

@@ -159,7 +159,8 @@ fn parse_endpoint(text: &str) -> Result<Uri, String> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let uri: Uri = text.parse().map_err(|_| wrong())?;
     match uri.scheme_str() {
-        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        // What is called is named in errors, and who calls has flags of his own.
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) && !text.contains('@') => Ok(uri),
         _ => Err(wrong()),
     }
 }

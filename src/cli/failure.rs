@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -109,7 +110,12 @@ impl fmt::Display for Failure {
 }
 
 impl From<clap::Error> for Failure {
-    fn from(error: clap::Error) -> Self {
+    /// A URL that is refused is not repeated: a password may stand in it.
+    fn from(mut error: clap::Error) -> Self {
+        let value = error.get(ContextKind::InvalidValue).map(ToString::to_string);
+        if value.is_some_and(|value| value.contains("://")) {
+            error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
+        }
         Self::Usage(error)
     }
 }

@@ -28,6 +28,8 @@ mod store_flags;
 mod token;
 mod version;
 
+use crate::telemetry::panics;
+
 use client::ClientFlags;
 use failure::{Exit, Failure};
 
@@ -78,6 +80,7 @@ struct Streams<'a> {
 
 /// Runs one command to its end. `arguments` start with the program's name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panics::tell_without_values();
     // Standard error is not locked: logs go there while a server runs.
     let (mut input, mut out, mut err) = (io::stdin().lock(), io::stdout().lock(), io::stderr());
     let mut streams = Streams { input: &mut input, out: &mut out, err: &mut err };
@@ -178,6 +181,49 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// What an argument may be called. A token may be `-`, a URL stand in a file, and no other is a secret: those
+    /// of arguments show in the list of processes.
+    const NAMES: [&str; 25] = [
+        "ADDR",
+        "AUDIENCE",
+        "CALLER",
+        "COMMAND",
+        "DIR",
+        "FILE",
+        "FORMAT",
+        "FROM",
+        "ID",
+        "KID",
+        "LEVEL",
+        "N",
+        "NAME",
+        "NAME=JSON",
+        "RATIO",
+        "REASON",
+        "SCOPE",
+        "SESSION_ID",
+        "SHELL",
+        "STATE",
+        "SUBJECT",
+        "TO",
+        "TOKEN",
+        "URI",
+        "URL",
+    ];
+
+    #[test]
+    fn no_argument_is_the_only_way_to_give_a_secret() {
+        fn names(command: &clap::Command) -> Vec<String> {
+            let valued = command.get_arguments().filter(|argument| argument.get_action().takes_values());
+            let own =
+                valued.flat_map(|argument| argument.get_value_names().unwrap_or_default()).map(ToString::to_string);
+            own.chain(command.get_subcommands().flat_map(names)).collect()
+        }
+        let names = names(&command());
+        let unknown: Vec<_> = names.iter().filter(|name| !NAMES.contains(&name.as_str())).collect();
+        assert!(names.len() > 100 && unknown.is_empty(), "of {}: {unknown:?}: are they secrets?", names.len());
+    }
+
     #[test]
     fn client_flags_stand_before_or_after_the_command() {
         for line in [
@@ -203,6 +249,7 @@ mod tests {
             "token-authority token issue --subject s --remember-me --without-session",
             "token-authority token introspect",
             "token-authority token introspect t --endpoint ftp://h:1",
+            "token-authority token introspect t --endpoint http://user:secret@h:1",
             "token-authority serve --ca ca.pem",
             "token-authority dev-certs",
             "token-authority dev-certs d --spiffe-id https://h/",

@@ -97,7 +97,7 @@ fn read(realm: &RealmName, token: &str, answer: IntrospectTokenResponse) -> Opti
         expires: Timestamp::from_seconds(answer.expire_time?.seconds),
         not_before: None,
         confirmation: None,
-        claims: members(answer.claims.unwrap_or_default())?,
+        claims: members(answer.claims.unwrap_or_default())?.into(),
         issuer: answer.issuer,
         worded: Worded::default(),
     })

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 use tonic::{Code, Request};
 use tracing::warn;
@@ -98,14 +98,14 @@ impl TokenSourceBuilder {
     /// Continues from a login.
     pub async fn start(self, tokens: TokenPair) -> io::Result<TokenSource> {
         let (storage, saved) = (self.storage.clone(), Zeroizing::new(tokens.refresh_token.clone()));
-        spawn_blocking(move || storage.save(&saved)).await.map_err(io::Error::other)??;
+        spawn_blocking(move || storage.save(&saved)).await.unwrap_or_else(ended_early)?;
         Ok(self.source(State::of(tokens)))
     }
 
     /// Continues from what the storage holds; `None` if that is nothing.
     pub async fn resume(self) -> io::Result<Option<TokenSource>> {
         let storage = self.storage.clone();
-        let saved = spawn_blocking(move || storage.load()).await.map_err(io::Error::other)??;
+        let saved = spawn_blocking(move || storage.load()).await.unwrap_or_else(ended_early)?;
         Ok(saved.map(|refresh_token| self.source(State { refresh_token, ..State::default() })))
     }
 
@@ -306,7 +306,7 @@ impl TokenSource {
             None if over => storage.clear(),
             None => Ok(()),
         });
-        if let Err(error) = stored.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        if let Err(error) = stored.await.unwrap_or_else(ended_early) {
             warn!(%error, "the refresh token can't be stored: a restart would need a new login");
         }
         let now = self.0.clock.now();
@@ -348,4 +348,9 @@ async fn outcome(mut refreshing: watch::Receiver<Option<Outcome>>) -> Outcome {
         Ok(done) => done.clone().unwrap_or(Err(NoToken::Unavailable(Code::Internal))),
         Err(_) => Err(NoToken::Unavailable(Code::Internal)),
     }
+}
+
+/// Not in the task's own words: what it panicked with may be the token.
+fn ended_early<T>(_: JoinError) -> io::Result<T> {
+    Err(io::Error::other("the token's storage panicked"))
 }

@@ -17,6 +17,10 @@ impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 60;
         match self {
+            // It may hold a password or a key, which none of them may.
+            Self::Text(text) | Self::Word(text) if text.contains("://") && text.contains(['@', '?']) => {
+                f.write_str("a URL with more than a host and a path")
+            }
             Self::Text(text) | Self::Word(text) if text.chars().count() > SHOWN => {
                 write!(f, "{:?}…", text.chars().take(SHOWN).collect::<String>())
             }

@@ -1,6 +1,11 @@
 //! A subject's own claims: JSON members beside the registered ones, which they can't override.
 
+use std::fmt;
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
 use serde_json::{Map, Value};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::refusal::Refusal;
 
@@ -65,16 +70,71 @@ impl From<InvalidClaims> for Refusal {
     }
 }
 
+/// Members of JSON that say who somebody is: cleared when dropped, names and numbers too.
+#[derive(Clone, PartialEq, Default)]
+pub struct Members(Map<String, Value>);
+
+impl From<Map<String, Value>> for Members {
+    fn from(members: Map<String, Value>) -> Self {
+        Self(members)
+    }
+}
+
+impl Deref for Members {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Map<String, Value> {
+        &self.0
+    }
+}
+
+impl DerefMut for Members {
+    fn deref_mut(&mut self) -> &mut Map<String, Value> {
+        &mut self.0
+    }
+}
+
+impl fmt::Debug for Members {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Members({} redacted)", self.0.len())
+    }
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        clear_all(&mut self.0);
+    }
+}
+
+impl ZeroizeOnDrop for Members {}
+
+fn clear_all(members: &mut Map<String, Value>) {
+    for (mut name, mut value) in mem::take(members) {
+        name.zeroize();
+        clear(&mut value);
+    }
+}
+
+fn clear(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(clear),
+        Value::Object(members) => clear_all(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) => *value = Value::Null,
+    }
+}
+
 /// Checked claims, in the order in which the caller gave them.
 #[derive(Clone, PartialEq, Default)]
 pub struct Claims {
-    members: Map<String, Value>,
+    members: Members,
     bytes: usize,
 }
 
 impl Claims {
     /// Checks names, size and depth.
-    pub fn new(members: Map<String, Value>) -> Result<Self, InvalidClaims> {
+    pub fn new(members: impl Into<Members>) -> Result<Self, InvalidClaims> {
+        let members = members.into();
         if let Some(name) = members.keys().find(|name| name.len() > MAX_NAME_BYTES) {
             return Err(InvalidClaims::NameTooLong(name.len()));
         }
@@ -84,7 +144,7 @@ impl Claims {
         if let Some((name, _)) = members.iter().find(|(_, value)| depth(value) > MAX_DEPTH) {
             return Err(InvalidClaims::TooDeep(name.clone()));
         }
-        let bytes = serde_json::to_vec(&members).map_or(usize::MAX, |json| json.len());
+        let bytes = serde_json::to_vec(&*members).map_or(usize::MAX, |json| Zeroizing::new(json).len());
         if bytes > MAX_BYTES {
             return Err(InvalidClaims::TooLarge(bytes));
         }
@@ -102,8 +162,8 @@ impl Claims {
     }
 }
 
-impl std::fmt::Debug for Claims {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Claims({} redacted)", self.members.len())
     }
 }
@@ -134,6 +194,15 @@ mod tests {
             assert_eq!(refused, Err(InvalidClaims::Registered(name.to_owned())));
         }
         assert!(REGISTERED.contains(&SID_CLIENT_ID), "nobody says for himself whose session it is");
+    }
+
+    #[test]
+    fn claims_are_cleared_with_all_that_is_in_them() {
+        fn cleared<T: ZeroizeOnDrop>(_: &T) {}
+        cleared(&Claims::default().members);
+        let mut value = json!(["text", 4_915_112_345_678_u64, true, ["inner", [{ "name": "deep" }]], { "name": "x" }]);
+        clear(&mut value);
+        assert_eq!(value, json!(["", null, null, ["", [{}]], {}]));
     }
 
     #[test]

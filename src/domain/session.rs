@@ -1,5 +1,7 @@
 //! A session: one login of one subject, continued by refresh tokens until it expires or is ended.
 
+use std::fmt;
+
 use super::claims::Claims;
 use super::ids::{Audience, ClientId, DeviceId, KeyNumber, Route, Scope, SessionId, Sid, Subject, SubjectKey, TokenId};
 use super::policy::RealmPolicy;
@@ -7,7 +9,7 @@ use super::time::Timestamp;
 use super::token::{AccessToken, Confirmation, RefreshToken, SessionSecret};
 
 /// What the client told about the device that it runs on. Shown to the user, never trusted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Device {
     /// Chosen by the client, stable, unique for the subject.
     pub id: Option<DeviceId>,
@@ -19,6 +21,13 @@ pub struct Device {
     pub user_agent: String,
     /// As text.
     pub ip_address: String,
+}
+
+/// Personal data.
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Device(..)")
+    }
 }
 
 impl Device {

@@ -1,6 +1,7 @@
 //! What an access token and a refresh token say, before any encoding.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -67,6 +68,30 @@ impl Actor {
     /// How many parties have acted.
     pub fn length(&self) -> usize {
         1 + self.actor.as_ref().map_or(0, |actor| actor.length())
+    }
+}
+
+/// A token, or what is taken for one, as it was presented: it opens what it opens for whoever reads it.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct PresentedToken(String);
+
+impl From<String> for PresentedToken {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Deref for PresentedToken {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PresentedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedToken(..)")
     }
 }
 

@@ -143,7 +143,7 @@ fn metadata(token: &VerifiedToken) -> Struct {
         ("client_id".to_owned(), text(token.client.as_str())),
         ("audience".to_owned(), list(token.audience.iter().map(Audience::as_str).collect())),
         ("scope".to_owned(), list(token.scope.iter().map(Scope::as_str).collect())),
-        ("claims".to_owned(), proto(&Value::Object(token.claims.clone()))),
+        ("claims".to_owned(), proto(&Value::Object((*token.claims).clone()))),
     ]);
     fields.extend(token.session.map(|sid| ("session_id".to_owned(), text(&sid.to_string()))));
     Struct { fields }

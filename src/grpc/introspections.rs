@@ -234,7 +234,7 @@ fn introspect(request: v1::IntrospectTokenRequest) -> Result<IntrospectToken, Er
         },
         required_scope: wire::names("required_scope", &request.required_scope, Scope::parse)?,
         consistency: wire::consistency(request.consistency)?,
-        token: request.token,
+        token: request.token.into(),
     })
 }
 
@@ -308,7 +308,7 @@ mod tests {
             expires: Timestamp::from_seconds(1_900),
             not_before: None,
             confirmation: Some(Confirmation::JwkThumbprint([6; 32])),
-            claims: Map::from_iter([("roles".to_owned(), json!(["admin", {"of": 1}]))]),
+            claims: Map::from_iter([("roles".to_owned(), json!(["admin", {"of": 1}]))]).into(),
             worded: Worded::default(),
         }
     }

@@ -127,7 +127,8 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RevokeClientRequest>,
     ) -> Result<Response<v1::RevokeClientResponse>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
+        permit.note_revocation(None, &request.reason);
         let client = ClientId::parse(&request.client_id).map_err(Error::from).map_err(status)?;
         let revision = self.authority.revoke_client(&request.realm, client).await.map_err(status)?;
         Ok(Response::new(v1::RevokeClientResponse { revision: revision.to_string() }))
@@ -137,7 +138,8 @@ impl TokenService for Tokens {
         &self,
         request: Request<v1::RevokeRealmRequest>,
     ) -> Result<Response<v1::RevokeRealmResponse>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
+        permit.note_revocation(None, &request.reason);
         let revision = self.authority.revoke_realm(&request.realm).await.map_err(status)?;
         Ok(Response::new(v1::RevokeRealmResponse { revision: revision.to_string() }))
     }
@@ -216,6 +218,6 @@ fn refresh(request: v1::RefreshTokenRequest) -> Result<RefreshToken, Error> {
         audience: wire::names("audience", &request.audience, Audience::parse)?,
         confirmation: wire::confirmation(request.confirmation)?,
         device: request.device.map(|device| wire::device(Some(device))).transpose()?,
-        refresh_token: request.refresh_token,
+        refresh_token: request.refresh_token.into(),
     })
 }

@@ -56,7 +56,7 @@ impl FromRequest<Edge> for Caller {
         let asked = Asked { call, realm: &realm, subject: None, session: None };
         let permit = edge.authority.authorize(&asked, &shown).await?;
         match permit.caller() {
-            caller::Caller::Client(registered) => Ok(Self { registered: registered.clone(), realm, permit, form }),
+            caller::Caller::Client(registered, _) => Ok(Self { registered: registered.clone(), realm, permit, form }),
             _ => Err(HttpError::invalid_client()),
         }
     }

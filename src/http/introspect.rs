@@ -26,7 +26,7 @@ pub(super) async fn introspect(
 ) -> Result<Response, HttpError> {
     let Caller { realm, permit, registered, mut form } = caller;
     let (required_audience, required_scope) = (None, Vec::new());
-    let (token, consistency) = (form.required("token")?, Consistency::default());
+    let (token, consistency) = (form.required("token")?.into(), Consistency::default());
     let request = IntrospectToken { token, required_audience, required_scope, consistency };
     let answer = edge.authority.introspect_token_for(&permit, &request).await?;
     let answer = match answer.map(|introspection| introspection.active) {
@@ -50,7 +50,7 @@ fn wants_jwt(headers: &HeaderMap) -> bool {
 
 fn access(token: &VerifiedToken) -> Value {
     // Own claims first: none takes the place of what is said below.
-    let mut answer = token.claims.clone();
+    let mut answer = (*token.claims).clone();
     if let Some(not_before) = token.not_before {
         answer.insert("nbf".to_owned(), json!(not_before.seconds()));
     }

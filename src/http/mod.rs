@@ -26,6 +26,7 @@ mod routes;
 mod serve;
 mod token;
 
+use crate::authority::attribution::attributed;
 use crate::authority::authorization::NoRow;
 use crate::authority::{Authority, Error};
 use crate::domain::policy::REQUEST_DEADLINE;
@@ -84,7 +85,7 @@ fn of_realm() -> Routes {
 
 /// In time, and kept by nobody on the way (RFC 6749, section 5.1; RFC 7662, section 2.2).
 async fn bounded(request: Request, next: Next) -> Response {
-    let answer = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
+    let answer = tokio::time::timeout(REQUEST_DEADLINE, attributed(next.run(request))).await;
     let mut answer = answer.unwrap_or_else(|_| HttpError::too_slow().into_response());
     answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));

@@ -33,7 +33,7 @@ pub(super) async fn token(State(edge): State<Edge>, mut caller: Caller) -> Resul
 async fn refresh(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError> {
     let Caller { realm, registered, mut form, .. } = caller;
     let request = RefreshToken {
-        refresh_token: form.required("refresh_token")?,
+        refresh_token: form.required("refresh_token")?.into(),
         client: None,
         scope: names::scope(&mut form)?,
         audience: names::audience(&mut form)?,
@@ -69,8 +69,8 @@ async fn exchange(edge: &Edge, caller: Caller) -> Result<Json<Value>, HttpError>
         return Err(HttpError::invalid_request(format!("each token type must be {ACCESS_TOKEN} or {JWT}")));
     }
     let request = ExchangeToken {
-        subject_token,
-        actor_token,
+        subject_token: subject_token.into(),
+        actor_token: actor_token.map(Into::into),
         audience: names::audience(&mut form)?,
         scope: names::scope(&mut form)?,
     };

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::SignError;
 use super::key::{SigningKey, header};
@@ -17,11 +18,11 @@ use crate::verify::MAX_TOKEN_BYTES;
 
 /// Header and payload, encoded: what is to be signed.
 pub(super) fn signing_input(key: &SigningKey, issuer: &str, token: &AccessToken) -> Result<String, SignError> {
-    let payload = serde_json::to_vec(&Payload { issuer, token }).map_err(|_| SignError::Failed)?;
+    let payload = Zeroizing::new(serde_json::to_vec(&Payload { issuer, token }).map_err(|_| SignError::Failed)?);
     let mut text = String::with_capacity(key.header().len() + (payload.len() + 256) * 4 / 3 + 8);
     text.push_str(key.header());
     text.push('.');
-    URL_SAFE_NO_PAD.encode_string(payload, &mut text);
+    URL_SAFE_NO_PAD.encode_string(&*payload, &mut text);
     // One that no verifier takes must not be made, nor what it belongs to committed.
     let signature = (key.signature_bytes() * 4).div_ceil(3);
     if text.len() + 1 + signature > MAX_TOKEN_BYTES {

@@ -15,6 +15,7 @@ pub mod call;
 pub mod call_meter;
 mod export;
 mod lines;
+pub mod panics;
 mod trace_parent;
 
 /// What a stop waits at most for a collector that does not answer.

@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::json;
 use super::rejection::Rejection;
@@ -32,7 +33,7 @@ pub(super) struct Compact<'a> {
     /// `kid`.
     pub(super) kid: KeyId,
     /// The payload, decoded but not read.
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Zeroizing<Vec<u8>>,
     /// The signature.
     pub(super) signature: Vec<u8>,
 }
@@ -41,7 +42,7 @@ impl<'a> Compact<'a> {
     /// Takes a token apart; its length has been checked.
     pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
         let Encoded { signing_input, header, payload, signature } = Encoded::parse(token)?;
-        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        let (header, payload, signature) = (decode(header)?, decode(payload)?.into(), decode(signature)?);
         let (algorithm, kid) = match plain_header(&header) {
             Some(plain) => plain,
             None => read_header(&strict_header(&header)?)?,
@@ -55,14 +56,14 @@ pub(super) struct Parts<'a> {
     pub(super) signing_input: &'a str,
     /// Flat, and without extensions.
     pub(super) header: Map<String, Value>,
-    pub(super) payload: Vec<u8>,
+    pub(super) payload: Zeroizing<Vec<u8>>,
     pub(super) signature: Vec<u8>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn parse(token: &'a str) -> Result<Self, Rejection> {
         let Encoded { signing_input, header, payload, signature } = Encoded::parse(token)?;
-        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        let (header, payload, signature) = (decode(header)?, decode(payload)?.into(), decode(signature)?);
         Ok(Self { signing_input, header: strict_header(&header)?, payload, signature })
     }
 }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::json;
 use super::keys::Issuer;
 use super::rejection::Rejection;
-use crate::domain::claims::SID_CLIENT_ID;
+use crate::domain::claims::{Members, SID_CLIENT_ID};
 use crate::domain::ids::{Audience, ClientId, KeyId, RealmName, Route, Scope, Sid, Subject, TokenId};
 use crate::domain::time::Timestamp;
 use crate::domain::token::Confirmation;
@@ -55,7 +55,7 @@ pub struct VerifiedToken {
     /// `cnf`.
     pub confirmation: Option<Confirmation>,
     /// Every other claim, in the order of the token.
-    pub claims: Map<String, Value>,
+    pub claims: Members,
     /// No part of it.
     pub worded: Worded,
 }
@@ -128,14 +128,14 @@ impl fmt::Debug for VerifiedToken {
 }
 
 struct Payload {
-    members: Map<String, Value>,
+    members: Members,
     /// Not removed one by one, each of which moves all that follow.
     read: Vec<&'static str>,
 }
 
 impl Payload {
     fn new(members: Map<String, Value>) -> Self {
-        Self { read: Vec::with_capacity(members.len()), members }
+        Self { read: Vec::with_capacity(members.len()), members: members.into() }
     }
 
     /// A renamed one stays among the claims: it is one that only this realm knows.
@@ -162,9 +162,9 @@ impl Payload {
     }
 
     /// In the order of the token.
-    fn unread(self) -> Map<String, Value> {
-        let Self { members, read } = self;
-        members.into_iter().filter(|(name, _)| !read.contains(&name.as_str())).collect()
+    fn unread(mut self) -> Members {
+        self.members.retain(|name, _| !self.read.contains(&name.as_str()));
+        self.members
     }
 }
 

@@ -13,7 +13,9 @@ use token_authority::verify::client::SecretHash;
 
 use crate::server_process::ServerProcess;
 
+mod callers;
 mod command;
+mod leaks;
 mod tls;
 
 use command::{Client, run, run_with, text, write};

@@ -19,7 +19,7 @@ use token_authority::domain::rate_limit::RateLimit;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 
-const SECRET: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
+pub(crate) const SECRET: [u8; 32] = *b"0123456789abcdef0123456789abcdef";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A message that was signed as it must be.
@@ -61,13 +61,18 @@ impl CodeReceiver {
         let (to, received) = mpsc::unbounded_channel();
         let inbox = Inbox { to, answers: std::sync::Mutex::new(first.iter().rev().copied().collect()) };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/codes?of=test", listener.local_addr().expect("an address"));
+        let url = format!("http://{}/codes?key=planted-key", listener.local_addr().expect("an address"));
         let router = Router::new().route("/codes", post(take)).with_state(Arc::new(inbox));
         tokio::spawn(async move { axum::serve(listener, router).await });
         let directory = TempDir::new().expect("a directory");
         let secret = format!("whsec_{}\n", STANDARD.encode(SECRET));
         std::fs::write(directory.path().join("secret"), secret).expect("writes");
         Self { received: Mutex::new(received), url, directory }
+    }
+
+    /// Where it is, with a key of its own as such services have.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Where it is, and by which secret it knows who sends.

@@ -1,10 +1,19 @@
-//! No token, claim, subject or anything else that a client wrote appears in a log line or a trace:
-//! planted values, sent through every call with and without success, are searched for.
+//! No token, claim, subject, code or anything else that a client wrote, and no secret of the operator's, appears
+//! in a log line, a trace, a refusal or a metric: planted values, sent through every call with and without
+//! success, are searched for.
 
 use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use prost_types::value::Kind;
+use tempfile::TempDir;
 use token_authority::proto::v1;
+use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use tonic::service::Interceptor;
@@ -12,8 +21,15 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+use token_authority::verify::client::SecretHash;
+
+use crate::code_receiver::{CodeReceiver, SECRET as WEBHOOK_SECRET};
 use crate::collector::Collector;
 use crate::server_process::ServerProcess;
+use crate::wire;
+
+mod codes;
+mod every_call;
 
 const PHONE: &str = "+4915112345678";
 const CLAIM: &str = "planted_claim_name";
@@ -22,12 +38,16 @@ const DEVICE: &str = "planted-device";
 const FORGED: &str = "planted-agent\r\n2026-01-01T00:00:00Z  INFO audit: planted-line\u{1b}[2K\u{85}\u{2028}";
 const SESSION: &str = "planted-session";
 const BAD: &str = "planted\0bad\ninput";
-const PLANTED: [&str; 2] = ["planted", "15112345678"];
+/// As text, and as bytes are shown: in base64, hexadecimal and decimal.
+const PLANTED: [&str; 5] = ["planted", "15112345678", "cGxhbnRlZ", "706c616e", "112, 108, 97"];
+const KEY: [u8; 32] = *b"planted planted planted planted ";
+/// Of the client `app` in the realm `closed`.
+const CLIENT_SECRET: &str = "planted-secret-0123456789abcdef";
 
 /// Sends credentials with each call, whether anybody asks for them or not; one header is asked for.
 #[derive(Clone, Default)]
 struct Credentials {
-    authorization: Option<&'static str>,
+    authorization: Option<String>,
 }
 
 impl Interceptor for Credentials {
@@ -35,7 +55,7 @@ impl Interceptor for Credentials {
         for name in ["cookie", "tracestate", "x-request-id"] {
             request.metadata_mut().insert(name, "Bearer planted=credential".parse().expect("ASCII"));
         }
-        if let Some(value) = self.authorization {
+        if let Some(value) = &self.authorization {
             request.metadata_mut().insert("authorization", value.parse().expect("ASCII"));
         }
         Ok(request)
@@ -167,9 +187,41 @@ fn secrets(tokens: &[String]) -> Vec<String> {
     tokens.iter().flat_map(|token| token.split('.').map(|part| part.chars().take(24).collect())).collect()
 }
 
+/// A number of six digits may be part of another, or of a second.
+fn shows_code(text: &str, code: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '.';
+    text.match_indices(code).any(|(at, _)| !text[..at].ends_with(part) && !text[at + code.len()..].starts_with(part))
+}
+
+/// Realms that send codes, and that know a client; and the key that seals the store.
+fn configure(directory: &Path, receiver: &CodeReceiver) -> [String; 2] {
+    let realms = directory.join("realms");
+    fs::create_dir(&realms).expect("a directory");
+    let (url, secret) = (receiver.url(), receiver.secret_file());
+    let otp = format!("[realm.otp]\nwebhook_url = {url:?}\nwebhook_secret_file = {secret:?}\n");
+    let hash = SecretHash::of(CLIENT_SECRET).expect("long enough").to_string();
+    let client =
+        format!("[[realm.clients]]\nid = \"app\"\nsecrets = [{hash:?}]\nroles = [\"issuer\"]\naudiences = \"any\"\n");
+    for (name, table) in [("default", otp), ("closed", client)] {
+        let text = format!("[realm]\nname = {name:?}\nalgorithm = \"EdDSA\"\n{table}");
+        fs::write(realms.join(format!("{name}.toml")), text).expect("writes");
+    }
+    let key = directory.join("key");
+    fs::write(&key, KEY.map(|byte| format!("{byte:02x}")).concat()).expect("writes");
+    fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("a mode");
+    [realms, key].map(|path| path.to_str().expect("UTF-8").to_owned())
+}
+
 async fn nothing_leaks(format: &str, level: &str) {
     let collector = Collector::start().await;
+    let receiver = CodeReceiver::answering(&[StatusCode::BAD_GATEWAY]).await;
+    let directory = TempDir::new().expect("a directory");
+    let [realms, key] = configure(directory.path(), &receiver);
     let mut server = ServerProcess::start(&[
+        "--realms",
+        &realms,
+        "--key-file",
+        &key,
         "--otlp-endpoint",
         &collector.endpoint(),
         "--trace-ratio",
@@ -186,16 +238,30 @@ async fn nothing_leaks(format: &str, level: &str) {
         issued: Vec::new(),
     };
     clients.live().await;
+    let codes = codes::of(OtpServiceClient::with_interceptor(channel.clone(), Credentials::default()), &receiver).await;
     clients.bad_input(FORGED).await;
     clients.bad_input(BAD).await;
-    // base64 of "planted:planted"
-    for value in ["Bearer planted=credential", "Basic cGxhbnRlZDpwbGFudGVk", "planted"] {
-        let wrong = Credentials { authorization: Some(value) };
+    for proof in [format!("app:{CLIENT_SECRET}"), "app:planted-secret-of-another".into(), "planted:planted".into()] {
+        let shown = Credentials { authorization: Some(format!("Basic {}", STANDARD.encode(&proof))) };
+        let login = v1::IssueTokenRequest { realm: "closed".into(), subject: PHONE.into(), ..Default::default() };
+        let answer = TokenServiceClient::with_interceptor(channel.clone(), shown).issue_token(login).await;
+        assert_eq!(answer.is_ok(), proof.ends_with(CLIENT_SECRET), "{answer:?}");
+        clients.issued.push(STANDARD.encode(&proof));
+    }
+    for value in ["Bearer planted=credential", "Bearer cGxhbnRlZA.cGxhbnRlZA.cGxhbnRlZA", "planted"] {
+        let wrong = Credentials { authorization: Some(value.to_owned()) };
         let mut stranger = TokenServiceClient::with_interceptor(channel.clone(), wrong);
         let login = v1::IssueTokenRequest { subject: PHONE.into(), ..Default::default() };
         let refused = stranger.issue_token(login).await.expect_err("nobody's");
         assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{value}");
     }
+    let mut refusals = Vec::new();
+    for text in ["planted", "tar_planted", "cGxhbnRlZA.cGxhbnRlZA.cGxhbnRlZA", FORGED, BAD, &"planted".repeat(2_000)] {
+        refusals.extend(every_call::refusals(&channel, text).await);
+    }
+    assert!(refusals.len() > 100, "{refusals:?}");
+    let metrics = wire::get(server.http(), "/metrics").await;
+    assert!(metrics.body.contains("VerifyCode"), "{metrics:?}");
     server.terminate();
 
     let header = clients.issued[0].split('.').next().expect("a header").chars().take(24).collect::<String>();
@@ -208,10 +274,17 @@ async fn nothing_leaks(format: &str, level: &str) {
     assert!(!lines.iter().any(|line| line.starts_with("2026-01-01")), "one line says it: {lines:?}");
     let exports = format!("{:?}", collector.exports());
     assert!(exports.contains("IssueToken"), "something was exported");
-    for text in lines.iter().chain([&exports]) {
-        for secret in secrets.iter().map(String::as_str).chain(PLANTED).chain(["192.0.2.77"]) {
+    let told = refusals.iter().map(|(method, status)| {
+        format!("{method}: {status:?} {}", String::from_utf8_lossy(status.details()).escape_debug())
+    });
+    let told: Vec<_> = told.chain([format!("{metrics:?}")]).collect();
+    let webhook_secret = STANDARD.encode(WEBHOOK_SECRET);
+    let operators = [webhook_secret.as_str(), std::str::from_utf8(&WEBHOOK_SECRET).expect("ASCII"), "192.0.2.77"];
+    for text in lines.iter().chain([&exports]).chain(&told) {
+        for secret in secrets.iter().map(String::as_str).chain(PLANTED).chain(operators) {
             assert!(!text.contains(secret), "{secret:?} in {text}");
         }
+        assert!(!codes.iter().any(|code| shows_code(text, code)), "{codes:?} in {text}");
         assert!(text.chars().all(|c| !c.is_control()), "{text:?}");
     }
 }

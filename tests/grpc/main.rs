@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 
 mod activity;
+mod audit;
 mod backend;
 mod certificates;
 mod cli;
@@ -18,6 +19,7 @@ mod leaks;
 mod one_time_codes;
 mod policy;
 mod rate_limits;
+mod raw_call;
 mod realm_reload;
 mod revocation_feed;
 mod revocation_receipts;
@@ -31,3 +33,6 @@ mod token_profile;
 mod token_service;
 mod traces;
 mod watch_sessions;
+#[path = "../http/wire.rs"]
+#[allow(dead_code, reason = "a vocabulary that other tests use more of")]
+mod wire;

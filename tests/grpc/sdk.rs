@@ -5,6 +5,7 @@ mod attach;
 mod channel;
 mod greeter;
 mod introspection;
+mod proof;
 mod protected;
 pub(crate) mod relay;
 mod revocations;

@@ -10,6 +10,7 @@ mod discovery;
 mod gateway;
 mod gateways;
 mod introspection;
+mod leaks;
 mod messages;
 mod metrics;
 mod plain_tokens;

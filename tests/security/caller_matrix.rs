@@ -17,9 +17,10 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::certificates::Authority;
+use crate::raw_call::send;
 
 use expectations::{ENDPOINTS, METHODS, Outcome};
-use server::{SECRET, Scene, basic, send};
+use server::{SECRET, Scene, basic};
 
 mod expectations;
 mod server;

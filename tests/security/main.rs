@@ -20,6 +20,8 @@ mod layers;
 mod memory;
 mod message_sizes;
 mod oracle;
+#[path = "../grpc/raw_call.rs"]
+mod raw_call;
 mod raw_client;
 mod refusal_time;
 mod requirements;

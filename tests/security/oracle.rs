@@ -64,7 +64,7 @@ async fn another_library_verifies_what_is_signed_here() {
         assert!(decode::<Value>(&text, &other, &validation).is_err());
 
         let own = forge.verify(&text).unwrap();
-        assert_eq!((own.id, own.session, &own.claims), (token.id, token.session, token.claims.members()));
+        assert_eq!((own.id, own.session, &*own.claims), (token.id, token.session, token.claims.members()));
         // Maps compare without regard to order, texts do not.
         let order = |claims: &Map<String, Value>| serde_json::to_string(claims).unwrap();
         assert_eq!(order(&own.claims), order(token.claims.members()));

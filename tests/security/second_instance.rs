@@ -85,7 +85,7 @@ async fn passes(world: &World, tokens: &IssuedTokens) -> bool {
 }
 
 async fn exchange(world: &World, tokens: &IssuedTokens) -> Result<IssuedTokens, Error> {
-    let subject_token = tokens.access_token.clone();
+    let subject_token = tokens.access_token.clone().into();
     let request = ExchangeToken { subject_token, actor_token: None, audience: Vec::new(), scope: Vec::new() };
     world.authority.exchange_token("web", &app(), request).await
 }

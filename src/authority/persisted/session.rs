@@ -1,6 +1,8 @@
 //! How a session is written down.
 
 use prost::Message;
+use serde_json::Map;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::domain::claims::Claims;
 use crate::domain::device::KnownDevice;
@@ -89,6 +91,22 @@ struct NamesV2 {
     names: Vec<String>,
 }
 
+impl Zeroize for SessionV2 {
+    fn zeroize(&mut self) {
+        self.random.zeroize();
+        self.claims_json.zeroize();
+        self.next_claims_json.zeroize();
+    }
+}
+
+impl Drop for SessionV2 {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SessionV2 {}
+
 /// Secrets and personal data.
 impl std::fmt::Debug for SessionV2 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -133,7 +151,7 @@ pub(super) fn encode_session(session: &Session, record: &SubjectRecord) -> Sessi
 
 fn encode_claims(claims: &Claims) -> String {
     let members = claims.members();
-    if members.is_empty() { String::new() } else { serde_json::Value::Object(members.clone()).to_string() }
+    if members.is_empty() { String::new() } else { serde_json::to_string(members).unwrap_or_default() }
 }
 
 fn names<T: ToString>(names: &[T]) -> NamesV2 {
@@ -141,7 +159,7 @@ fn names<T: ToString>(names: &[T]) -> NamesV2 {
 }
 
 pub(super) fn decode_session(
-    session: SessionV2,
+    mut session: SessionV2,
     devices: &[KnownDevice],
     changed: Timestamp,
 ) -> Result<Session, DecodeError> {
@@ -150,7 +168,7 @@ pub(super) fn decode_session(
     let created = before(changed, session.created);
     let (refreshed, expires) = (after(created, session.refreshed), after(created, session.expires));
     let access_until = after(refreshed, session.access_until);
-    let access = session.access.ok_or(DecodeError::Field("access"))?;
+    let access = session.access.take().ok_or(DecodeError::Field("access"))?;
     let random: [u8; 48] = bytes(&session.random, "random")?;
     let [id, secret, random] = *random.as_chunks::<16>().0 else { return Err(DecodeError::Field("random")) };
     Ok(Session {
@@ -162,7 +180,7 @@ pub(super) fn decode_session(
         claims: decode_claims(&session.claims_json)?,
         next_claims: session.next_claims_json.as_deref().map(decode_claims).transpose()?,
         device: match session.known_device.checked_sub(1) {
-            None => decode_device(&session.device_id, session.device.unwrap_or_default())?,
+            None => decode_device(&session.device_id, session.device.take().unwrap_or_default())?,
             Some(index) => {
                 let known = devices.get(index as usize).ok_or(DecodeError::Field("known_device"))?;
                 known.device.clone()
@@ -196,6 +214,14 @@ fn decode_claims(json: &str) -> Result<Claims, DecodeError> {
     if json.is_empty() {
         return Ok(Claims::default());
     }
-    let members = serde_json::from_str(json).map_err(|_| DecodeError::Field("claims"))?;
+    let members: Map<_, _> = serde_json::from_str(json).map_err(|_| DecodeError::Field("claims"))?;
     Claims::new(members).map_err(|_| DecodeError::Field("claims"))
+}
+
+#[cfg(test)]
+impl SessionV2 {
+    /// What of it says who somebody is, or opens his session.
+    pub(super) fn texts(&self) -> [&[u8]; 3] {
+        [&self.random, self.claims_json.as_bytes(), self.next_claims_json.as_deref().unwrap_or_default().as_bytes()]
+    }
 }

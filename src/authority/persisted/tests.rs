@@ -76,8 +76,24 @@ fn a_record_survives_being_written_down() {
 }
 
 #[test]
+fn what_a_record_was_read_into_is_cleared() {
+    fn cleared<T: ZeroizeOnDrop>(_: &T) {}
+    let mut written = RecordV2::decode(&*encode(&record())).expect("a record");
+    cleared(&written);
+    cleared(&written.sessions[0]);
+    let mut session = written.sessions[0].clone();
+    assert!(!session.texts().iter().any(|text| text.is_empty()));
+    session.zeroize();
+    assert!(session.texts().iter().all(|text| text.is_empty()), "{:?}", session.texts());
+    written.zeroize();
+    assert!(written.subject.is_empty() && written.sessions.is_empty());
+}
+
+#[test]
 fn a_newer_format_is_refused_and_damage_never_panics() {
-    let newer = RecordV2 { format: FORMAT + 1, ..RecordV2::default() }.encode_to_vec();
+    let mut newer = RecordV2::decode(&*encode(&record())).expect("a record");
+    newer.format += 1;
+    let newer = newer.encode_to_vec();
     assert!(matches!(decode(&newer), Err(DecodeError::Format(4))));
     let bytes = encode(&record());
     for cut in 0..bytes.len() {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use serde_json::Map;
 
 use super::*;
+use crate::domain::claims::Members;
 use crate::domain::ids::{Audience, Sid, Subject, SubjectKey, TokenId};
 use crate::verify::Worded;
 
@@ -66,7 +66,7 @@ fn token(n: Numbers) -> VerifiedToken {
         expires: LATER,
         not_before: None,
         confirmation: None,
-        claims: Map::new(),
+        claims: Members::default(),
         worded: Worded::default(),
     }
 }

@@ -1,15 +1,12 @@
 //! A server over TLS that asks for certificates and takes none for an answer, with a client for each role and
 //! each way to prove it, on a clock that the test turns.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use http::Request;
-use http_body_util::Full;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use token_authority::app::Server;
@@ -27,12 +24,10 @@ use token_authority::system::SystemEntropy;
 use token_authority::verify::client::SecretHash;
 use token_authority::verify::keys::PublicKey;
 use tonic::Status;
-use tonic::body::Body;
-use tonic::codegen::Bytes;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tower::Service as _;
 
 use crate::certificates::{Authority, Files, Pair};
+use crate::raw_call::send;
 
 pub(super) const SECRET: &str = "tas_0123456789abcdef0123456789";
 /// What the certificates of `certificates.rs` name.
@@ -138,26 +133,6 @@ impl Scene {
     pub(super) fn forever() -> i64 {
         FAR
     }
-}
-
-/// One call as far as its headers.
-pub(super) async fn send(
-    mut channel: Channel,
-    method: &str,
-    authorization: Option<&str>,
-    message: &[u8],
-) -> Result<http::Response<Body>, String> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let frame = Bytes::from([&[0][..], &length, message].concat());
-    let mut request = Request::post(format!("https://127.0.0.1/{method}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    if let Some(value) = authorization {
-        request = request.header("authorization", value);
-    }
-    poll_fn(|context| channel.poll_ready(context)).await.map_err(|error| error.to_string())?;
-    let answer = channel.call(request.body(Body::new(Full::new(frame))).unwrap()).await;
-    answer.map_err(|error| error.to_string())
 }
 
 fn channel(server: &Server, trusted: &Authority, own: Option<&Pair>) -> Channel {

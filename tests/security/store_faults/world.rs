@@ -167,14 +167,14 @@ impl World {
     }
 
     pub(crate) async fn refresh(&self, refresh_token: &str) -> Result<IssuedTokens, Error> {
-        let refresh_token = refresh_token.to_owned();
+        let refresh_token = refresh_token.to_owned().into();
         let (scope, audience) = (Vec::new(), Vec::new());
         let request = RefreshToken { refresh_token, client: None, scope, audience, confirmation: None, device: None };
         self.authority.refresh_token("web", request).await
     }
 
     pub(crate) async fn introspect(&self, token: &str, consistency: Consistency) -> Result<Option<Active>, Error> {
-        let (token, required_scope) = (token.to_owned(), Vec::new());
+        let (token, required_scope) = (token.to_owned().into(), Vec::new());
         let request = IntrospectToken { token, required_audience: None, required_scope, consistency };
         let call = "/token_authority.v1.TokenService/IntrospectToken";
         let asked = Asked { call, realm: "web", subject: None, session: None };
