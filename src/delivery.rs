@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{info, warn};
 
 use crate::authority::Authority;
-use crate::authority::one_time_codes::CodeMessage;
+use crate::authority::outbox::{CodeMessage, CodeQueue};
 use crate::clock::Clock;
 use crate::domain::one_time_code::CodeDelivery;
 use crate::domain::policy::RealmPolicy;
@@ -18,7 +19,7 @@ mod webhook;
 
 use webhook::{Secret, Undelivered, Webhook};
 
-/// Codes that are sent at the same time.
+/// Codes of one realm that are sent at the same time.
 const AT_A_TIME: usize = 64;
 /// After a first failure, and twice as long after each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -64,14 +65,20 @@ impl Delivery {
 
     /// Delivers what the authority makes, for as long as it is awaited.
     pub async fn run(self, authority: Arc<Authority>) {
-        let made = futures::stream::unfold(authority, async |authority| {
-            let next = authority.next_code().await?;
+        let queues = futures::stream::unfold(authority, async |authority| {
+            let next = authority.next_code_queue().await?;
             Some((next, authority))
         });
-        made.for_each_concurrent(AT_A_TIME, |message| self.deliver(message)).await;
+        // A realm whose webhook hangs waits for it alone.
+        queues.for_each_concurrent(None, |queue| self.serve(queue)).await;
     }
 
-    async fn deliver(&self, message: CodeMessage) {
+    async fn serve(&self, queue: CodeQueue) {
+        let placed = UnboundedReceiverStream::new(queue);
+        placed.for_each_concurrent(AT_A_TIME, async |placed| self.deliver(&placed.message).await).await;
+    }
+
+    async fn deliver(&self, message: &CodeMessage) {
         let realm = message.realm.as_str();
         let (url, secret_file) = match &message.delivery {
             CodeDelivery::Log => {
@@ -80,22 +87,22 @@ impl Delivery {
             }
             CodeDelivery::Webhook { url, secret_file } => (url, secret_file),
         };
-        let mut pause = FIRST_PAUSE;
-        for tries in 1..=MOST_TRIES {
+        for tries in 0..MOST_TRIES {
+            if tries > 0 {
+                tokio::time::sleep(FIRST_PAUSE * (1 << (tries - 1))).await;
+            }
             let now = self.clock.now();
             if now >= message.expires {
                 break;
             }
-            match self.webhook.post(url, secret_file, &message, now).await {
+            match self.webhook.post(url, secret_file, message, now).await {
                 Ok(()) => return,
                 Err(Undelivered::Refused(status)) => {
                     warn!(realm, status, "the webhook refused a one-time code");
                     return;
                 }
-                Err(Undelivered::Failed(cause)) => warn!(realm, tries, cause, "a one-time code was not delivered yet"),
+                Err(Undelivered::Failed(cause)) => warn!(realm, cause, "a one-time code was not delivered yet"),
             }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
         }
         warn!(realm, "a one-time code was not delivered");
     }

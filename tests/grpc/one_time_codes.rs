@@ -1,8 +1,11 @@
 //! Login by one-time codes: requested, delivered, tried, used up.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use token_authority::domain::ids::RealmName;
+use token_authority::domain::one_time_code::{CodeDelivery, CodePolicy};
 use token_authority::proto::v1;
 use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use tonic::transport::Channel;
@@ -203,6 +206,34 @@ async fn a_message_is_sent_until_it_is_taken_or_refused() {
     scene.sent(ANN).await;
     let next = scene.sent("+4915100000000").await;
     assert_eq!(next.data("recipient"), "+4915100000000", "what is refused is not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_hangs_keeps_no_other_realm_waiting() {
+    // Connections are accepted by the kernel, and nobody ever answers.
+    let hanging = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let receiver = CodeReceiver::start().await;
+    let codes = receiver.policy();
+    let url = format!("http://{}/", hanging.local_addr().expect("an address"));
+    let stuck = CodeDelivery::Webhook { url, secret_file: receiver.secret_file() };
+    let server = TestServer::start_configured(|config| {
+        let mut other = config.realms[0].clone();
+        other.realm = RealmName::parse("hanging").expect("a realm");
+        other.codes = Some(CodePolicy { delivery: stuck, ..codes.clone() });
+        config.realms[0].codes = Some(codes);
+        config.realms.push(other);
+    })
+    .await;
+    let channel = Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
+    let scene = Scene { codes: OtpServiceClient::new(channel.connect().await.expect("connects")), server, receiver };
+    let many = (0..200).map(|number| v1::RequestCodeRequest {
+        realm: "hanging".into(),
+        recipient: format!("+49170{number}"),
+        ..Default::default()
+    });
+    let asked = many.map(|request| async { scene.codes.clone().request_code(request).await });
+    futures::future::try_join_all(asked).await.expect("codes that wait");
+    assert_eq!(scene.sent(ANN).await.data("recipient"), ANN);
 }
 
 #[tokio::test(flavor = "multi_thread")]
