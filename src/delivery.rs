@@ -42,6 +42,17 @@ pub enum DeliveryError {
     Roots(String),
 }
 
+/// Whether the codes of these realms can be delivered, as far as that can be known before.
+pub fn check(policies: &[RealmPolicy]) -> Result<(), DeliveryError> {
+    for codes in policies.iter().filter_map(|policy| policy.codes.as_ref()) {
+        match &codes.delivery {
+            CodeDelivery::Webhook { secret_file, .. } => drop(Secret::read(secret_file)?),
+            CodeDelivery::Log => warn!("one-time codes are written into this log: for development alone"),
+        }
+    }
+    Ok(())
+}
+
 /// Sends codes.
 #[derive(Debug)]
 pub struct Delivery {
@@ -50,17 +61,9 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// For realms with these policies; `None` where none of them sends codes.
-    pub fn new(policies: &[RealmPolicy], clock: Arc<dyn Clock>) -> Result<Option<Self>, DeliveryError> {
-        let ways: Vec<_> = policies.iter().filter_map(|policy| Some(&policy.codes.as_ref()?.delivery)).collect();
-        for way in &ways {
-            match way {
-                CodeDelivery::Webhook { secret_file, .. } => drop(Secret::read(secret_file)?),
-                CodeDelivery::Log => warn!("one-time codes are written into this log: for development alone"),
-            }
-        }
-        let sends = !ways.is_empty();
-        Ok(if sends { Some(Self { webhook: Webhook::new()?, clock }) } else { None })
+    /// For whatever realms there will be.
+    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, DeliveryError> {
+        Ok(Self { webhook: Webhook::new()?, clock })
     }
 
     /// Delivers what the authority makes, for as long as it is awaited.

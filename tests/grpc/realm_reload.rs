@@ -10,13 +10,16 @@ use token_authority::config::Config;
 use token_authority::domain::algorithm::Algorithm;
 use token_authority::domain::client::{Client, Role};
 use token_authority::domain::ids::{Audience, ClientId, RealmName};
+use token_authority::domain::one_time_code::{CodeDelivery, CodePolicy};
 use token_authority::domain::policy::{Allowed, AtLimit, RealmPolicy};
 use token_authority::proto::v1;
+use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::verify::client::SecretHash;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::code_receiver::CodeReceiver;
 use crate::server_process::ServerProcess;
 use crate::test_server::{TestServer, refusal};
 
@@ -164,6 +167,25 @@ async fn no_reload_opens_a_realm_that_had_clients() {
     // As where the file is gone.
     server.reload(|config| config.clients.clear()).await.expect("the realm stays as it was");
     assert_eq!(refused().await, Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_realm_with_codes_needs_no_restart() {
+    let (server, receiver) = (TestServer::start().await, CodeReceiver::start().await);
+    let channel = Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
+    let mut codes = OtpServiceClient::new(channel.connect().await.expect("connects"));
+    let mut ask = async || {
+        let request = v1::RequestCodeRequest { recipient: "+4915112345678".into(), ..Default::default() };
+        codes.request_code(request).await
+    };
+    let unreadable = CodeDelivery::Webhook { url: "http://localhost/".into(), secret_file: "no/secret".into() };
+    let wrong = CodePolicy { delivery: unreadable, ..receiver.policy() };
+    let refused = server.reload(|config| config.realms[0].codes = Some(wrong)).await.expect_err("no secret");
+    assert!(refused.to_string().starts_with("otp.webhook_secret_file no/secret: "), "{refused}");
+    assert_eq!(refusal(&ask().await.expect_err("as before")).1, "CODES_NOT_OFFERED");
+    server.reload(|config| config.realms[0].codes = Some(receiver.policy())).await.expect("reloads");
+    ask().await.expect("a code");
+    assert_eq!(receiver.next().await.data("recipient"), "+4915112345678");
 }
 
 /// A realm with a new algorithm goes on signing by the old one, as at a start: verifiers don't know the key yet.
