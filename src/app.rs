@@ -167,7 +167,7 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
-        let delivery = Delivery::new(clock.clone())?;
+        let delivery = Delivery::new(clock.clone(), &mut registry)?;
         let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy, cluster };

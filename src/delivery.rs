@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::{info, warn};
 
 use crate::authority::Authority;
-use crate::authority::outbox::{CodeMessage, CodeQueue};
+use crate::authority::outbox::{CodeMessage, CodeQueue, Placed};
 use crate::clock::Clock;
 use crate::domain::one_time_code::CodeDelivery;
 use crate::domain::policy::RealmPolicy;
@@ -53,17 +57,26 @@ pub fn check(policies: &[RealmPolicy]) -> Result<(), DeliveryError> {
     Ok(())
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    realm: String,
+    outcome: &'static str,
+}
+
 /// Sends codes.
 #[derive(Debug)]
 pub struct Delivery {
     webhook: Webhook,
     clock: Arc<dyn Clock>,
+    outcomes: Family<Labels, Counter>,
 }
 
 impl Delivery {
-    /// For whatever realms there will be.
-    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, DeliveryError> {
-        Ok(Self { webhook: Webhook::new()?, clock })
+    /// For whatever realms there will be; its meters are registered where they are read.
+    pub fn new(clock: Arc<dyn Clock>, registry: &mut Registry) -> Result<Self, DeliveryError> {
+        let outcomes = Family::default();
+        registry.register("one_time_code_deliveries", "One-time codes by realm and how they ended", outcomes.clone());
+        Ok(Self { webhook: Webhook::new()?, clock, outcomes })
     }
 
     /// Delivers what the authority makes, for as long as it is awaited.
@@ -78,15 +91,21 @@ impl Delivery {
 
     async fn serve(&self, queue: CodeQueue) {
         let placed = UnboundedReceiverStream::new(queue);
-        placed.for_each_concurrent(AT_A_TIME, async |placed| self.deliver(&placed.message).await).await;
+        let deliver = async |Placed { message, place }| {
+            let outcome = self.deliver(&message).await;
+            self.outcomes.get_or_create(&Labels { realm: message.realm.to_string(), outcome }).inc();
+            drop(place);
+        };
+        placed.for_each_concurrent(AT_A_TIME, deliver).await;
     }
 
-    async fn deliver(&self, message: &CodeMessage) {
+    /// How it ended.
+    async fn deliver(&self, message: &CodeMessage) -> &'static str {
         let realm = message.realm.as_str();
         let (url, secret_file) = match &message.delivery {
             CodeDelivery::Log => {
                 info!(realm, code = message.code.as_str(), "one-time code");
-                return;
+                return "delivered";
             }
             CodeDelivery::Webhook { url, secret_file } => (url, secret_file),
         };
@@ -99,14 +118,15 @@ impl Delivery {
                 break;
             }
             match self.webhook.post(url, secret_file, message, now).await {
-                Ok(()) => return,
+                Ok(()) => return "delivered",
                 Err(Undelivered::Refused(status)) => {
                     warn!(realm, status, "the webhook refused a one-time code");
-                    return;
+                    return "refused";
                 }
                 Err(Undelivered::Failed(cause)) => warn!(realm, cause, "a one-time code was not delivered yet"),
             }
         }
         warn!(realm, "a one-time code was not delivered");
+        "failed"
     }
 }

@@ -44,12 +44,13 @@ impl fmt::Debug for CodeMessage {
     }
 }
 
-/// A message, and its place in the outbox until it is dropped.
+/// A message in its place.
 #[derive(Debug)]
 pub struct Placed {
     /// What is to be delivered.
     pub message: CodeMessage,
-    _place: OwnedSemaphorePermit,
+    /// Taken until it is dropped.
+    pub place: OwnedSemaphorePermit,
 }
 
 /// The messages of one realm, in the order in which their codes were made.
@@ -80,7 +81,7 @@ impl Reserved {
     /// Hands a message over.
     pub(super) fn send(self, message: CodeMessage) {
         // Who delivers goes before the authority only when both stop.
-        let _ = self.messages.send(Placed { message, _place: self.place });
+        let _ = self.messages.send(Placed { message, place: self.place });
     }
 }
 
@@ -108,6 +109,12 @@ impl Outbox {
         };
         queues.entry(realm.clone()).or_insert_with(open).clone()
     }
+
+    /// How many codes of each realm are not delivered yet.
+    fn undelivered(&self) -> Vec<(RealmName, usize)> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().map(|(realm, queue)| (realm.clone(), PLACES - queue.places.available_permits())).collect()
+    }
 }
 
 impl Authority {
@@ -115,6 +122,11 @@ impl Authority {
     /// authority lives.
     pub async fn next_code_queue(&self) -> Option<CodeQueue> {
         self.outbox.unserved.lock().await.recv().await
+    }
+
+    /// How many codes are not delivered yet, of each realm that ever had some.
+    pub fn undelivered_codes(&self) -> Vec<(RealmName, usize)> {
+        self.outbox.undelivered()
     }
 }
 
@@ -149,6 +161,8 @@ mod tests {
         let (mut first, mut second) = (opened.try_recv().expect("a queue"), opened.try_recv().expect("a queue"));
         assert!(opened.try_recv().is_err(), "each once");
         assert_eq!(second.try_recv().expect("a message").message.realm, other);
+        let undelivered: HashMap<_, _> = outbox.undelivered().into_iter().collect();
+        assert_eq!(undelivered, [(one.clone(), PLACES), (other, 0)].into());
         let placed = first.try_recv().expect("a message");
         assert!(outbox.place(&one).is_err(), "it is still to be delivered");
         drop(placed);

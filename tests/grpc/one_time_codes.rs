@@ -208,6 +208,33 @@ async fn a_message_is_sent_until_it_is_taken_or_refused() {
     assert_eq!(next.data("recipient"), "+4915100000000", "what is refused is not sent again");
 }
 
+/// Waits until `/metrics` has this line.
+async fn metered(server: &TestServer, line: &str) {
+    let metered = async { while !server.metrics().await.lines().any(|other| other == line) {} };
+    tokio::time::timeout(Duration::from_secs(20), metered).await.expect(line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_code_is_counted_once_by_how_it_ended() {
+    let answers = [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY];
+    let scene = Scene::with(CodeReceiver::answering(&answers).await).await;
+    let waiting = |codes| format!("one_time_codes_waiting{{realm=\"default\"}} {codes}");
+    scene.sent(ANN).await;
+    metered(&scene.server, &waiting(0)).await;
+    scene.sent(ANN).await;
+    metered(&scene.server, &waiting(1)).await;
+    // Void before it is tried again.
+    scene.server.pass(5 * MINUTE);
+    metered(&scene.server, &waiting(0)).await;
+    for _ in 0..2 {
+        scene.sent(ANN).await;
+    }
+    for (outcome, codes) in [("delivered", 2), ("refused", 1), ("failed", 1)] {
+        let deliveries = "one_time_code_deliveries_total{realm=\"default\",outcome=";
+        metered(&scene.server, &format!("{deliveries}\"{outcome}\"}} {codes}")).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_hangs_keeps_no_other_realm_waiting() {
     // Connections are accepted by the kernel, and nobody ever answers.
@@ -233,6 +260,7 @@ async fn a_webhook_that_hangs_keeps_no_other_realm_waiting() {
     });
     let asked = many.map(|request| async { scene.codes.clone().request_code(request).await });
     futures::future::try_join_all(asked).await.expect("codes that wait");
+    metered(&scene.server, "one_time_codes_waiting{realm=\"hanging\"} 200").await;
     assert_eq!(scene.sent(ANN).await.data("recipient"), ANN);
 }
 
