@@ -32,6 +32,10 @@ struct CodeV1 {
     /// In nanoseconds since the Unix epoch.
     #[prost(int64, tag = "7")]
     requests: i64,
+    #[prost(uint32, tag = "8")]
+    failures_in_a_row: u32,
+    #[prost(int64, tag = "9")]
+    in_a_row_until: i64,
 }
 
 /// The record as bytes.
@@ -46,6 +50,8 @@ pub(super) fn encode(record: &CodeRecord) -> Vec<u8> {
         failures: record.failures.into(),
         failures_until: record.failures_until.millis(),
         requests: record.requests.to_nanos(),
+        failures_in_a_row: record.failures_in_a_row.into(),
+        in_a_row_until: record.in_a_row_until.millis(),
     }
     .encode_to_vec()
 }
@@ -74,6 +80,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<CodeRecord, Error> {
         failures: u8::try_from(stored.failures).map_err(|_| damaged())?,
         failures_until: Timestamp::from_millis(stored.failures_until),
         requests: Used::from_nanos(stored.requests),
+        failures_in_a_row: u8::try_from(stored.failures_in_a_row).map_err(|_| damaged())?,
+        in_a_row_until: Timestamp::from_millis(stored.in_a_row_until),
     })
 }
 
@@ -98,6 +106,8 @@ mod tests {
             failures: 2,
             failures_until: time(1_800_000_000_002),
             requests: Used::from_nanos(1_800_000_000_000_000_003),
+            failures_in_a_row: 99,
+            in_a_row_until: time(1_800_000_000_004),
         };
         let unused = CodeRecord { code: Some(LiveCode { used_by: None, ..code }), ..CodeRecord::default() };
         for record in [record, unused, CodeRecord::default()] {

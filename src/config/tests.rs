@@ -211,6 +211,7 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.devices]\nremembr = \"1d\"", "did you mean \"remember\"?"),
         ("[realm.keys]\nlifetme = \"90d\"", "did you mean \"lifetime\"?"),
         ("[realm.otp]\ndelivery = \"log\"\nattempts = 0", "must be a whole number from 1 to 10"),
+        ("[realm.otp]\ndelivery = \"log\"\nmax_failures = 101", "must be a whole number from 10 to 100"),
         ("[realm.otp]\ndelivery = \"log\"\nlifetime = \"11m\"", "from 30s to 10m"),
         ("[realm.otp]\ndelivery = \"log\"\nrequests = \"none\"", "must be a limit"),
         ("[realm.otp]\nwebhook_secret_file = \"a\"\nwebhook_url = \"ftp://a/b\"", "http or https"),

@@ -153,6 +153,29 @@ async fn three_wrong_codes_lock_for_fifteen_minutes_and_a_code_lives_for_five() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_codes_in_a_row_lock_for_a_day() {
+    let scene = Scene::start().await;
+    // No code is out, which nobody is told.
+    let guess = async || scene.try_code(ANN, "000000").await.expect_err("wrong");
+    for _ in 0..33 {
+        for _ in 0..2 {
+            assert_eq!(refusal(&guess().await), invalid());
+        }
+        assert_eq!(locked_for(&guess().await), 15 * MINUTE);
+        scene.server.pass(15 * MINUTE);
+    }
+    let day = 24 * 60 * MINUTE;
+    for _ in 0..2 {
+        assert_eq!(locked_for(&guess().await), day);
+        assert_eq!(locked_for(&scene.ask(ANN).await.expect_err("locked")), day);
+        scene.server.pass(day);
+    }
+    let message = scene.sent(ANN).await;
+    scene.try_code(ANN, message.data("code")).await.expect("the right one");
+    assert_eq!(refusal(&guess().await), invalid(), "one wrong one is none too many any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_for_whom_there_is_a_code() {
     let scene = Scene::start().await;
     let message = scene.sent(ANN).await;
