@@ -15,6 +15,7 @@ use crate::server_process::ServerProcess;
 
 mod command;
 mod tls;
+mod watch;
 
 use command::{Client, run, run_with, text, write};
 
