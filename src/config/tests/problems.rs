@@ -1,6 +1,11 @@
 //! How what is wrong is told: where, what is allowed, the nearest name, and all at once.
 
-use super::error;
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::{error, load};
+use crate::config::Flags;
 
 #[test]
 fn a_typo_is_refused_with_file_line_and_the_nearest_name() {
@@ -13,11 +18,27 @@ fn a_typo_is_refused_with_file_line_and_the_nearest_name() {
             "c.toml:4: realm.acces_lifetime: unknown key \"acces_lifetime\": did you mean \"access_lifetime\"?",
         ),
         ("log = 1\n", "c.toml:1: log: must be a table: [log]"),
+        ("[[relm]]\nname = \"a\"\n", "c.toml:1: unknown table \"relm\": did you mean \"realm\"?"),
     ] {
         assert_eq!(error(text), expected);
     }
     assert!(error("[server\n").starts_with("c.toml:1: not TOML: "), "{}", error("[server\n"));
     assert!(error("[log]\nlevel = 'a'\nlevel = 'b'\n").starts_with("c.toml:3: not TOML: "));
+}
+
+#[test]
+fn a_typo_in_a_realm_is_told_by_what_it_is() {
+    let tables = "claims, keys, devices, rate_limits, otp, messages, clients";
+    for (lines, expected) in [
+        ("rotaton = \"off\"", "rotaton: unknown key \"rotaton\": did you mean \"rotation\"?".to_owned()),
+        ("[realm.device]", "device: unknown table \"device\": did you mean \"devices\"?".to_owned()),
+        ("[realm.claim.role]", "claim: unknown table \"claim\": did you mean \"claims\"?".to_owned()),
+        ("[[realm.client]]\nid = \"a\"", "client: unknown table \"client\": did you mean \"clients\"?".to_owned()),
+        ("[realm.sms]", format!("sms: unknown table \"sms\": known are {tables}")),
+        ("rotation = \"each\"", "rotation: \"each\": must be \"each-use\" or \"off\"".to_owned()),
+    ] {
+        assert_eq!(error(&format!("[realm]\nname = \"a\"\n{lines}\n")), format!("c.toml:3: realm.{expected}"));
+    }
 }
 
 #[test]
@@ -62,4 +83,44 @@ fn everything_wrong_is_said_at_once() {
     let refused = error("[server]\ngrpc = 1\nhtpp = 2\n[realm]\nname = \"a\"\nmax_sessions = 0\nrotation = 1\n");
     let lines: Vec<_> = refused.lines().filter_map(|line| line.split(": ").next()).collect();
     assert_eq!(lines, ["c.toml:2", "c.toml:3", "c.toml:6", "c.toml:7"].map(String::from), "{refused}");
+}
+
+#[test]
+fn everything_wrong_with_a_realm_is_said_at_once_and_with_each_of_several() {
+    let wrong = [
+        ("[realm]", ""),
+        ("name = \"A\"", "realm.name: \"A\": realm must be 1 to 63 characters"),
+        ("rotaton = \"off\"", "realm.rotaton: unknown key \"rotaton\": did you mean \"rotation\"?"),
+        ("at_limit = \"evict\"", "realm.at_limit: \"evict\": must be \"refuse\" or \"evict-oldest\" or "),
+        ("[realm.claims.role]", ""),
+        ("type = \"text\"", "realm.claims.role.type: \"text\": must be \"any\" or \"string\" or "),
+        ("[realm.keys]", ""),
+        ("lifetime = \"1s\"", "realm.keys.lifetime: \"1s\": must be a duration in quotes such as "),
+        ("[realm.devices]", ""),
+        ("untrusted = \"no\"", "realm.devices.untrusted: \"no\": must be \"allow\" or \"refuse\""),
+        ("[realm.otp]", ""),
+        ("delivery = \"log\"", ""),
+        ("attempts = 11", "realm.otp.attempts: 11: must be a whole number from 1 to 10"),
+        ("[realm.messages]", ""),
+        ("revoke = \"no\"", "realm.messages.revoke: unknown key \"revoke\": did you mean \"revoked\"?"),
+        ("[realm.rate_limit]", "realm.rate_limit: unknown table \"rate_limit\": did you mean \"rate_limits\"?"),
+        ("[[realm.clients]]", ""),
+        ("id = \"a\"", ""),
+        ("roles = [\"isuer\"]", "realm.clients.roles: must be \"issuer\" or "),
+    ];
+    let directory = TempDir::new().expect("a directory");
+    for file in ["a.toml", "b.toml"] {
+        let lines = wrong.map(|(line, _)| line).join("\n");
+        fs::write(directory.path().join(file), lines).expect("writes");
+    }
+    let flags = Flags { realms: Some(directory.path().to_owned()), ..Flags::default() };
+    let refused = load("", &[], flags).expect_err("refused");
+    let mut told = refused.lines();
+    for file in ["a.toml", "b.toml"] {
+        for (number, (_, problem)) in (1..).zip(&wrong).filter(|(_, (_, problem))| !problem.is_empty()) {
+            let expected = format!("{}:{number}: {problem}", directory.path().join(file).display());
+            assert!(told.next().is_some_and(|line| line.starts_with(&expected)), "{expected} in:\n{refused}");
+        }
+    }
+    assert_eq!(told.next(), None, "{refused}");
 }
