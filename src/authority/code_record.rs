@@ -14,7 +14,7 @@ const FORMAT: u32 = 1;
 
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct CodeV1 {
+struct StoredCode {
     #[prost(uint32, tag = "1")]
     format: u32,
     /// Empty: there is no code.
@@ -42,7 +42,7 @@ struct CodeV1 {
 pub(super) fn encode(record: &CodeRecord) -> Vec<u8> {
     let code = record.code.as_ref();
     let used_by = code.and_then(|code| code.used_by);
-    CodeV1 {
+    StoredCode {
         format: FORMAT,
         digest: code.map(|code| code.digest.to_vec()).unwrap_or_default(),
         expires: code.map_or(0, |code| code.expires.millis()),
@@ -58,7 +58,7 @@ pub(super) fn encode(record: &CodeRecord) -> Vec<u8> {
 
 /// The record that `encode` wrote.
 pub(super) fn decode(bytes: &[u8]) -> Result<CodeRecord, Error> {
-    let stored = CodeV1::decode(bytes).map_err(Error::internal)?;
+    let stored = StoredCode::decode(bytes).map_err(Error::internal)?;
     if stored.format != FORMAT {
         let message = format!("code record of format {}, this version reads {FORMAT}", stored.format);
         return Err(Error::internal(message));

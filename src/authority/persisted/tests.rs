@@ -77,7 +77,7 @@ fn a_record_survives_being_written_down() {
 
 #[test]
 fn a_newer_format_is_refused_and_damage_never_panics() {
-    let newer = RecordV2 { format: FORMAT + 1, ..RecordV2::default() }.encode_to_vec();
+    let newer = StoredRecord { format: FORMAT + 1, ..StoredRecord::default() }.encode_to_vec();
     assert!(matches!(decode(&newer), Err(DecodeError::Format(4))));
     let bytes = encode(&record());
     for cut in 0..bytes.len() {
