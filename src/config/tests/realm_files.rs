@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{error, load};
 use crate::config::*;
 use crate::domain::algorithm::Algorithm;
-use crate::domain::device::{DevicePolicy, OnChange, Untrusted};
+use crate::domain::device::{DevicePolicy, OnChange, Silent, Untrusted};
 use crate::domain::ids::{Audience, ClientId, Scope};
 use crate::domain::own_claims::{ClaimType, OwnClaim, OwnClaims, Presence};
 use crate::domain::policy::{AtLimit, Rotation};
@@ -81,6 +81,7 @@ fn each_key_of_a_realm_has_bounds() {
         ("[realm.keys]\nalgorithms = \"ES256\"", "must be a list of algorithms"),
         ("[realm.devices]\ntrust_lifetime = \"366d\"", "from 1s to "),
         ("[realm.devices]\non_change = \"warn\"", "\"note\""),
+        ("[realm.devices]\nsilent = \"allow\"", "must be \"same\" or \"refuse\""),
         ("[realm.devices]\nuntrusted = false", "\"allow\""),
         ("[realm.devices]\nuntrusted_access_lifetime = \"16m\"", "not be longer than access_lifetime = 15m"),
         ("[realm.devices]\nuntrusted_session_lifetime = \"8d\"", "not be longer than session_lifetime = 7days"),
@@ -151,6 +152,7 @@ fn a_realm_file_says_it_all() {
         [realm.devices]
         trust_lifetime = "45d"
         on_change = "untrust"
+        silent = "refuse"
         untrusted = "refuse"
         untrusted_access_lifetime = "5m"
         untrusted_session_lifetime = "1d"
@@ -167,6 +169,7 @@ fn a_realm_file_says_it_all() {
     let devices = DevicePolicy {
         trust_lifetime: days(45),
         on_change: OnChange::Untrust,
+        silent: Silent::Refuse,
         untrusted: Untrusted::Refuse,
         untrusted_access_lifetime: Some(Duration::from_secs(300)),
         untrusted_session_lifetime: Some(days(1)),
