@@ -18,7 +18,7 @@ use crate::authority::ports::{Clock, Entropy, Peers, Store};
 use crate::authority::redefine_realms::RealmDefinition;
 use crate::authority::{Authority, Parts, Realm};
 use crate::config::{Config, ConfigError, Exposure, StoreUrl};
-use crate::delivery::{Delivery, DeliveryError};
+use crate::delivery::{self, Delivery, DeliveryError};
 use crate::domain::ids::RealmName;
 use crate::health::{Health, Watched};
 use crate::listener::{ListenError, Listener, TlsError};
@@ -154,6 +154,7 @@ impl Server {
         let base = config.public_url.clone().unwrap_or_else(|| format!("{http_scheme}://{http_address}"));
 
         check_key_file(&config)?;
+        delivery::check(&config.realms)?;
         let opened = OpenStore::open(&config.store, config.store_safety, clock.clone(), entropy.clone()).await?;
         let clock = opened.clock(clock);
         let keys = seal::keys(&config, &opened, &*entropy).await?;
@@ -167,7 +168,7 @@ impl Server {
         let index = Arc::new(RevocationIndex::new(store.partitions()));
         prune(&tasks, index.clone(), clock.clone());
         let realms = open_realms(&config, &base, &*store, &*clock, &*entropy).await?;
-        let delivery = Delivery::new(&config.realms, clock.clone())?;
+        let delivery = Delivery::new(clock.clone(), &mut registry)?;
         let cluster = cluster::open(config.kubernetes.as_ref(), &tasks).await?;
         let watched = Watched { store: store.clone(), index: index.clone(), clock: clock.clone() };
         let on = Ground { store: store.clone(), peers: opened.peers(), tasks: tasks.clone(), clock, entropy, cluster };
@@ -181,9 +182,7 @@ impl Server {
         let tending = authority.clone();
         tasks.spawn_until_stopped(async move { tending.tend_keys().await });
         tasks.spawn_until_stopped(authority.clone().write_touches());
-        if let Some(delivery) = delivery {
-            tasks.spawn_until_stopped(delivery.run(authority.clone()));
-        }
+        tasks.spawn_until_stopped(delivery.run(authority.clone()));
 
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::starting(reporter).await;

@@ -14,6 +14,7 @@ use crate::authority::clients::Clients;
 use crate::authority::redefine_realms::RealmDefinition;
 use crate::authority::{Authority, Error};
 use crate::config::{Config, ConfigError, DEFAULT_REALM, Registered};
+use crate::delivery::{self, DeliveryError};
 use crate::domain::ids::RealmName;
 use crate::domain::policy::RealmPolicy;
 use crate::tasks::Tasks;
@@ -33,9 +34,9 @@ pub enum ReloadError {
          the server if that is meant, or say server.anonymous = \"none\""
     )]
     Opened(RealmName),
-    /// Nobody was needed to send codes when the server started.
-    #[error("realm {0}: the first [realm.otp] of a server takes effect at its next start")]
-    FirstCodes(RealmName),
+    /// The way of one-time codes.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
 }
 
 /// Puts changed realms into service.
@@ -101,6 +102,7 @@ impl Reload {
         let mut next = read;
         keep_undefined(&mut next, &current);
         check_guarded(&next, &current)?;
+        delivery::check(&next.realms)?;
         let changed = self.authority.redefine_realms(definitions(&next, &self.base)).await?;
         *current = next;
         Ok(changed)
@@ -140,19 +142,14 @@ fn keep_undefined(next: &mut Config, current: &Config) {
     }
 }
 
-/// What only a start may do: open a realm to callers without a proof, and begin to send codes.
+/// What only a start may do: open a realm to callers without a proof.
 fn check_guarded(next: &Config, current: &Config) -> Result<(), ReloadError> {
     let guarded = |config: &Config, realm| config.clients.get(realm).is_some_and(|clients| !clients.is_empty());
     let opened = current.clients.keys().find(|realm| guarded(current, realm) && !guarded(next, realm));
-    if let Some(realm) = opened.filter(|_| current.anonymous.is_none()) {
-        return Err(ReloadError::Opened(realm.clone()));
+    match opened.filter(|_| current.anonymous.is_none()) {
+        Some(realm) => Err(ReloadError::Opened(realm.clone())),
+        None => Ok(()),
     }
-    if current.realms.iter().all(|policy| policy.codes.is_none())
-        && let Some(first) = next.realms.iter().find(|policy| policy.codes.is_some())
-    {
-        return Err(ReloadError::FirstCodes(first.realm.clone()));
-    }
-    Ok(())
 }
 
 fn besides_realms(config: &Config) -> Config {

@@ -68,6 +68,11 @@ impl Collector for Vitals {
         for (limit, count) in self.authority.rate_limited() {
             ConstCounter::new(count).encode(refused.encode_family(&[("limit", limit.name())])?)?;
         }
+        let help = "One-time codes that are not delivered yet";
+        let mut waiting = encoder.encode_descriptor("one_time_codes_waiting", help, None, MetricType::Gauge)?;
+        for (realm, codes) in self.authority.undelivered_codes() {
+            ConstGauge::new(count(codes)).encode(waiting.encode_family(&[("realm", realm.as_str())])?)?;
+        }
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;

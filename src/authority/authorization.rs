@@ -157,6 +157,11 @@ impl Permit {
         self.caller.client()
     }
 
+    /// The same of changes to what others' sessions get, which a session admin makes without bounds.
+    pub(super) fn issuer(&self) -> Option<&Client> {
+        self.client().filter(|client| client.check_role(SessionAdmin).is_err())
+    }
+
     /// In which realm.
     pub fn realm(&self) -> &Arc<Realm> {
         &self.realm

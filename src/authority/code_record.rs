@@ -14,7 +14,7 @@ const FORMAT: u32 = 1;
 
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct CodeV1 {
+struct StoredCode {
     #[prost(uint32, tag = "1")]
     format: u32,
     /// Empty: there is no code.
@@ -32,13 +32,17 @@ struct CodeV1 {
     /// In nanoseconds since the Unix epoch.
     #[prost(int64, tag = "7")]
     requests: i64,
+    #[prost(uint32, tag = "8")]
+    failures_in_a_row: u32,
+    #[prost(int64, tag = "9")]
+    in_a_row_until: i64,
 }
 
 /// The record as bytes.
 pub(super) fn encode(record: &CodeRecord) -> Vec<u8> {
     let code = record.code.as_ref();
     let used_by = code.and_then(|code| code.used_by);
-    CodeV1 {
+    StoredCode {
         format: FORMAT,
         digest: code.map(|code| code.digest.to_vec()).unwrap_or_default(),
         expires: code.map_or(0, |code| code.expires.millis()),
@@ -46,13 +50,15 @@ pub(super) fn encode(record: &CodeRecord) -> Vec<u8> {
         failures: record.failures.into(),
         failures_until: record.failures_until.millis(),
         requests: record.requests.to_nanos(),
+        failures_in_a_row: record.failures_in_a_row.into(),
+        in_a_row_until: record.in_a_row_until.millis(),
     }
     .encode_to_vec()
 }
 
 /// The record that `encode` wrote.
 pub(super) fn decode(bytes: &[u8]) -> Result<CodeRecord, Error> {
-    let stored = CodeV1::decode(bytes).map_err(Error::internal)?;
+    let stored = StoredCode::decode(bytes).map_err(Error::internal)?;
     if stored.format != FORMAT {
         let message = format!("code record of format {}, this version reads {FORMAT}", stored.format);
         return Err(Error::internal(message));
@@ -74,6 +80,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<CodeRecord, Error> {
         failures: u8::try_from(stored.failures).map_err(|_| damaged())?,
         failures_until: Timestamp::from_millis(stored.failures_until),
         requests: Used::from_nanos(stored.requests),
+        failures_in_a_row: u8::try_from(stored.failures_in_a_row).map_err(|_| damaged())?,
+        in_a_row_until: Timestamp::from_millis(stored.in_a_row_until),
     })
 }
 
@@ -98,6 +106,8 @@ mod tests {
             failures: 2,
             failures_until: time(1_800_000_000_002),
             requests: Used::from_nanos(1_800_000_000_000_000_003),
+            failures_in_a_row: 99,
+            in_a_row_until: time(1_800_000_000_004),
         };
         let unused = CodeRecord { code: Some(LiveCode { used_by: None, ..code }), ..CodeRecord::default() };
         for record in [record, unused, CodeRecord::default()] {

@@ -6,6 +6,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::revocation::Revision;
 use crate::domain::trust_device::{forget_device, trust_device};
 
+use super::authorization::Permit;
 use super::{Authority, Error, is_cut_off};
 
 impl Authority {
@@ -17,14 +18,18 @@ impl Authority {
         Ok(known_devices(record.as_ref(), self.now(), |session| is_cut_off(&self.index, realm.name(), session)))
     }
 
-    /// Trusts a device for as long as the realm says; the device afterwards.
-    pub async fn trust_device(&self, realm: &str, subject: &Subject, id: DeviceId) -> Result<LiveDevice, Error> {
-        let known = self.realm(realm)?;
+    /// Trusts a device for as long as the realm says; the device afterwards. Trust holds for sessions of every
+    /// audience, so an issuer has to be one for all of them.
+    pub async fn trust_device(&self, by: &Permit, subject: &Subject, id: DeviceId) -> Result<LiveDevice, Error> {
+        let known = by.realm();
+        if by.issuer().is_some_and(|client| !client.audiences.covers(&known.policy.audiences)) {
+            return Err(Refusal::ClientNotPermitted.into());
+        }
         let trusted = id.clone();
-        self.change(&known, known.place(subject), move |record, context| trust_device(record, &trusted, context))
+        self.change(known, known.place(subject), move |record, context| trust_device(record, &trusted, context))
             .await?
             .answer?;
-        let devices = self.list_devices(realm, subject).await?;
+        let devices = self.list_devices(known.name().as_str(), subject).await?;
         // It may be forgotten already, by somebody else.
         devices.into_iter().find(|live| live.device.is(&id)).ok_or_else(|| Refusal::UnknownDevice.into())
     }

@@ -37,6 +37,7 @@ pub mod issue_token;
 mod jwks;
 pub mod keys;
 pub mod one_time_codes;
+pub mod outbox;
 pub mod page;
 pub(crate) mod persisted;
 pub mod ports;
@@ -74,7 +75,7 @@ pub struct Authority {
     subjects: subjects::Subjects,
     touches: touches::Touches,
     throttle: throttle::Throttle,
-    outbox: one_time_codes::Outbox,
+    outbox: outbox::Outbox,
     tasks: Tasks,
     signer: Arc<Signer>,
     verifier: Arc<Verifier>,
@@ -145,7 +146,7 @@ impl Authority {
             subjects,
             touches: touches::Touches::default(),
             throttle: throttle::Throttle::default(),
-            outbox: one_time_codes::Outbox::default(),
+            outbox: outbox::Outbox::default(),
             tasks,
             signer,
             verifier,

@@ -1,26 +1,22 @@
 //! `RequestCode` and `VerifyCode`: a code goes to a recipient, and a session to the subject that the
 //! caller names for it. How a code gets there is not known here.
 
-use std::fmt;
-
-use tokio::sync::{Mutex, mpsc};
 use zeroize::Zeroizing;
 
-use crate::domain::ids::{ClientId, RealmName};
-use crate::domain::one_time_code::{self, CodeDelivery, CodePolicy, CodeRecord, Recipient};
+use crate::domain::ids::ClientId;
+use crate::domain::one_time_code::{self, CodePolicy, CodeRecord, Recipient};
 use crate::domain::refusal::Refusal;
 use crate::domain::session::Device;
 use crate::domain::time::Timestamp;
 
 use super::authorization::Permit;
 use super::issue_token::{IssueToken, login};
+use super::outbox::CodeMessage;
 use super::ports::{Commit, Outcome, RecordKey, Version};
 use super::sending::send;
 use super::throttle::Address;
 use super::{Authority, Error, IssuedTokens, Realm, audit, code_record};
 
-/// Codes that wait to be delivered.
-const WAITING: usize = 1_024;
 /// How often a commit that lost a race is decided anew.
 const MAX_CONFLICTS: usize = 16;
 
@@ -46,48 +42,6 @@ pub struct VerifyCode {
     pub login: IssueToken,
 }
 
-/// A code on its way.
-#[derive(Clone)]
-pub struct CodeMessage {
-    /// Random: a message that is sent again has the same.
-    pub id: [u8; 16],
-    /// Whose code it is.
-    pub realm: RealmName,
-    /// How it is sent.
-    pub delivery: CodeDelivery,
-    /// To whom.
-    pub recipient: Recipient,
-    /// The code.
-    pub code: Zeroizing<String>,
-    /// Who asked for it.
-    pub client: Option<ClientId>,
-    /// When it was made.
-    pub made: Timestamp,
-    /// Until when it is worth sending.
-    pub expires: Timestamp,
-}
-
-/// A secret for a phone number.
-impl fmt::Debug for CodeMessage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CodeMessage(..)")
-    }
-}
-
-/// Codes that were made and are still to be delivered.
-#[derive(Debug)]
-pub(super) struct Outbox {
-    waiting: mpsc::Sender<CodeMessage>,
-    queue: Mutex<mpsc::Receiver<CodeMessage>>,
-}
-
-impl Default for Outbox {
-    fn default() -> Self {
-        let (waiting, queue) = mpsc::channel(WAITING);
-        Self { waiting, queue: Mutex::new(queue) }
-    }
-}
-
 impl Authority {
     /// Makes a code and hands it over for delivery; until when it is good. Nothing is made that could
     /// not be handed over.
@@ -95,7 +49,7 @@ impl Authority {
         let realm = by.realm();
         let policy = offered(realm)?;
         self.throttle_address(realm, Address::told(&request.device))?;
-        let place = self.outbox.waiting.try_reserve().map_err(|_| Error::Overloaded)?;
+        let place = self.outbox.place(realm.name())?;
         let id = realm.code_key.record(&request.recipient);
         let code = self.draw_code();
         let digest = realm.code_key.digest(&id, &code);
@@ -135,11 +89,6 @@ impl Authority {
         self.change_code(&realm, id, decide).await?;
         audit::code(realm.name(), "code_verified");
         self.open(realm, kind, login).await
-    }
-
-    /// The next code to deliver. `None` never comes while the authority lives.
-    pub async fn next_code(&self) -> Option<CodeMessage> {
-        self.outbox.queue.lock().await.recv().await
     }
 
     /// Runs a decision on a recipient's record until it is committed.

@@ -11,9 +11,9 @@ use crate::domain::ids::{InvalidName, SessionId, Subject};
 use crate::domain::subject::{EndedSession, NamedRequest, RequestId, SubjectRecord};
 use crate::domain::time::Timestamp;
 
-use device::{KnownDeviceV2, decode_known, encode_known};
-use rates::{RatesV2, decode_rates, encode_rates};
-use session::{SessionV2, decode_session, encode_session};
+use device::{StoredKnownDevice, decode_known, encode_known};
+use rates::{StoredRates, decode_rates, encode_rates};
+use session::{StoredSession, decode_session, encode_session};
 
 mod device;
 mod rates;
@@ -42,7 +42,7 @@ pub(crate) enum DecodeError {
 
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct RecordV2 {
+struct StoredRecord {
     #[prost(uint32, tag = "1")]
     format: u32,
     #[prost(string, tag = "2")]
@@ -55,21 +55,21 @@ struct RecordV2 {
     #[prost(int64, tag = "5")]
     changed: i64,
     #[prost(message, repeated, tag = "6")]
-    sessions: Vec<SessionV2>,
+    sessions: Vec<StoredSession>,
     #[prost(message, repeated, tag = "7")]
-    ended: Vec<EndedV2>,
+    ended: Vec<StoredEnded>,
     #[prost(message, repeated, tag = "8")]
-    requests: Vec<RequestV2>,
+    requests: Vec<StoredRequest>,
     #[prost(uint32, tag = "9")]
     ended_below: u32,
     #[prost(message, repeated, tag = "10")]
-    devices: Vec<KnownDeviceV2>,
+    devices: Vec<StoredKnownDevice>,
     #[prost(message, optional, tag = "20")]
-    rates: Option<RatesV2>,
+    rates: Option<StoredRates>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RequestV2 {
+struct StoredRequest {
     #[prost(bytes = "vec", tag = "1")]
     name: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
@@ -81,38 +81,38 @@ struct RequestV2 {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct EndedV2 {
+struct StoredEnded {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
     #[prost(uint32, tag = "2")]
     reason: u32,
 }
 
-impl Zeroize for RecordV2 {
+impl Zeroize for StoredRecord {
     fn zeroize(&mut self) {
         self.subject.zeroize();
         self.sessions.zeroize();
     }
 }
 
-impl Drop for RecordV2 {
+impl Drop for StoredRecord {
     fn drop(&mut self) {
         self.zeroize();
     }
 }
 
-impl ZeroizeOnDrop for RecordV2 {}
+impl ZeroizeOnDrop for StoredRecord {}
 
 /// Secrets and personal data.
-impl std::fmt::Debug for RecordV2 {
+impl std::fmt::Debug for StoredRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RecordV2(..)")
+        f.write_str("StoredRecord(..)")
     }
 }
 
 /// The record as bytes.
 pub(crate) fn encode(record: &SubjectRecord) -> Vec<u8> {
-    RecordV2 {
+    StoredRecord {
         format: FORMAT,
         subject: record.subject.as_ref().map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
         epoch: record.changed.seconds() - i64::from(record.epoch),
@@ -130,7 +130,7 @@ pub(crate) fn encode(record: &SubjectRecord) -> Vec<u8> {
 
 /// The record that `encode` wrote.
 pub(crate) fn decode(bytes: &[u8]) -> Result<SubjectRecord, DecodeError> {
-    let mut record = RecordV2::decode(bytes)?;
+    let mut record = StoredRecord::decode(bytes)?;
     if record.format != FORMAT {
         return Err(DecodeError::Format(record.format));
     }
@@ -172,18 +172,18 @@ const END_REASONS: [EndReason; 8] = [
     EndReason::DeviceForgotten,
 ];
 
-fn encode_ended(ended: &EndedSession) -> EndedV2 {
+fn encode_ended(ended: &EndedSession) -> StoredEnded {
     let reason = END_REASONS.iter().position(|reason| *reason == ended.reason).unwrap_or_default();
-    EndedV2 { id: ended.id.0.to_vec(), reason: reason as u32 }
+    StoredEnded { id: ended.id.0.to_vec(), reason: reason as u32 }
 }
 
-fn decode_ended(ended: &EndedV2) -> Result<EndedSession, DecodeError> {
+fn decode_ended(ended: &StoredEnded) -> Result<EndedSession, DecodeError> {
     let reason = END_REASONS.get(ended.reason as usize).copied().unwrap_or(EndReason::Revoked);
     Ok(EndedSession { id: SessionId(bytes(&ended.id, "ended.id")?), reason })
 }
 
-fn encode_request(request: &NamedRequest) -> RequestV2 {
-    RequestV2 {
+fn encode_request(request: &NamedRequest) -> StoredRequest {
+    StoredRequest {
         name: request.id.name.to_vec(),
         content: request.id.content.to_vec(),
         session: request.session.0.to_vec(),
@@ -191,7 +191,7 @@ fn encode_request(request: &NamedRequest) -> RequestV2 {
     }
 }
 
-fn decode_request(request: &RequestV2) -> Result<NamedRequest, DecodeError> {
+fn decode_request(request: &StoredRequest) -> Result<NamedRequest, DecodeError> {
     Ok(NamedRequest {
         id: RequestId {
             name: bytes(&request.name, "request.name")?,

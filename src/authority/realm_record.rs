@@ -120,11 +120,11 @@ impl RealmRecord {
     /// The record as bytes; equal records have equal ones.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let private = |key: &Key| self.private.get(&key.number).map_or_else(Vec::new, |private| private.to_vec());
-        StateV1 {
+        StoredState {
             format: FORMAT,
             pepper: self.pepper.to_vec(),
             refresh_key: self.refresh_key.to_vec(),
-            keys: self.ring.keys().iter().map(|key| KeyV1::new(key, private(key))).collect(),
+            keys: self.ring.keys().iter().map(|key| StoredKey::new(key, private(key))).collect(),
             issuers: self.issuers.clone(),
             longest_access: u64::try_from(self.ring.longest_access().as_millis()).unwrap_or(u64::MAX),
             last_number: self.ring.last_number(),
@@ -134,7 +134,7 @@ impl RealmRecord {
 
     /// The record that `encode` wrote. Keys that are known already are not parsed again.
     pub(crate) fn decode(bytes: &[u8], known: Option<&Keys>) -> Result<Self, Error> {
-        let mut state = StateV1::decode(bytes).map_err(Error::internal)?;
+        let mut state = StoredState::decode(bytes).map_err(Error::internal)?;
         if state.format != FORMAT {
             let message = format!("realm record of format {}, this version reads {FORMAT}", state.format);
             return Err(Error::internal(message));
@@ -175,7 +175,7 @@ impl fmt::Debug for RealmRecord {
 /// Everything in it is secret.
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct StateV1 {
+struct StoredState {
     #[prost(uint32, tag = "1")]
     format: u32,
     #[prost(bytes = "vec", tag = "2")]
@@ -183,7 +183,7 @@ struct StateV1 {
     #[prost(bytes = "vec", tag = "3")]
     refresh_key: Vec<u8>,
     #[prost(message, repeated, tag = "4")]
-    keys: Vec<KeyV1>,
+    keys: Vec<StoredKey>,
     /// Newest first.
     #[prost(string, repeated, tag = "5")]
     issuers: Vec<String>,
@@ -197,7 +197,7 @@ struct StateV1 {
 
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-struct KeyV1 {
+struct StoredKey {
     #[prost(uint32, tag = "1")]
     number: u32,
     #[prost(string, tag = "2")]
@@ -217,7 +217,7 @@ struct KeyV1 {
     request: Vec<u8>,
 }
 
-impl KeyV1 {
+impl StoredKey {
     fn new(key: &Key, pkcs8: Vec<u8>) -> Self {
         Self {
             number: key.number.0,
@@ -251,26 +251,26 @@ impl KeyV1 {
     }
 }
 
-impl fmt::Debug for StateV1 {
+impl fmt::Debug for StoredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StateV1(..)")
+        f.write_str("StoredState(..)")
     }
 }
 
-impl fmt::Debug for KeyV1 {
+impl fmt::Debug for StoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyV1(..)")
+        f.write_str("StoredKey(..)")
     }
 }
 
-impl Drop for StateV1 {
+impl Drop for StoredState {
     fn drop(&mut self) {
         self.pepper.zeroize();
         self.refresh_key.zeroize();
     }
 }
 
-impl Drop for KeyV1 {
+impl Drop for StoredKey {
     fn drop(&mut self) {
         self.pkcs8.zeroize();
     }

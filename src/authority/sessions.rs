@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::domain::claims::Claims;
-use crate::domain::client::{Client, Role};
+use crate::domain::client::Client;
 use crate::domain::end_session::{end_all, erase};
 use crate::domain::ids::{Sid, Subject};
 use crate::domain::live::{LiveSession, live_sessions};
@@ -73,8 +73,7 @@ impl Authority {
         claims: Map<String, Value>,
         access_tokens: AccessTokens,
     ) -> Result<Revision, Error> {
-        let bound = by.client().filter(|client| client.check_role(Role::SessionAdmin).is_err()).cloned();
-        self.update_claims_within(by.realm(), bound, sid, claims, access_tokens).await
+        self.update_claims_within(by.realm(), by.issuer().cloned(), sid, claims, access_tokens).await
     }
 
     async fn update_claims_within(

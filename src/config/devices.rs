@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::domain::device::{DEVICE_REMEMBERED, DevicePolicy, OnChange, Untrusted};
+use crate::domain::device::{DEVICE_REMEMBERED, DevicePolicy, OnChange, Silent, Untrusted};
 use crate::domain::policy::{MAX_ACCESS_LIFETIME, MAX_SESSION_LIFETIME, RealmPolicy};
 
 use super::document::{Raw, Table};
@@ -15,8 +15,15 @@ use super::value;
 pub(super) const NAME: &str = "devices";
 
 /// Each key of it.
-pub(super) const KEYS: [&str; 6] =
-    ["trust_lifetime", "on_change", "untrusted", "untrusted_access_lifetime", "untrusted_session_lifetime", "remember"];
+pub(super) const KEYS: [&str; 7] = [
+    "trust_lifetime",
+    "on_change",
+    "silent",
+    "untrusted",
+    "untrusted_access_lifetime",
+    "untrusted_session_lifetime",
+    "remember",
+];
 
 const SECOND: Duration = Duration::from_secs(1);
 const TRUST_LIFETIME: RangeInclusive<Duration> = SECOND..=MAX_SESSION_LIFETIME;
@@ -32,6 +39,8 @@ pub(super) fn read(table: Table, realm: &RealmPolicy, problems: &mut Vec<Problem
     reader.set(&mut policy.trust_lifetime, "trust_lifetime", |raw| value::duration(raw, &TRUST_LIFETIME, SECOND));
     let changes = [("note", OnChange::Note), ("untrust", OnChange::Untrust), ("refuse", OnChange::Refuse)];
     reader.set(&mut policy.on_change, "on_change", |raw| value::one_of(raw, &changes));
+    let silent = [("same", Silent::Same), ("refuse", Silent::Refuse)];
+    reader.set(&mut policy.silent, "silent", |raw| value::one_of(raw, &silent));
     let untrusted = [("allow", Untrusted::Allow), ("refuse", Untrusted::Refuse)];
     reader.set(&mut policy.untrusted, "untrusted", |raw| value::one_of(raw, &untrusted));
     reader.set(&mut policy.untrusted_access_lifetime, "untrusted_access_lifetime", |raw| {

@@ -23,6 +23,17 @@ pub(super) enum Raw {
     Other(String),
 }
 
+impl Raw {
+    /// Whether it was written as a table, or as several of one name.
+    pub(super) fn is_table(&self) -> bool {
+        match self {
+            Self::Table(_) => true,
+            Self::List(items) => items.first().is_some_and(Self::is_table),
+            _ => false,
+        }
+    }
+}
+
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Entry {

@@ -90,7 +90,7 @@ impl<'a> Layers<'a> {
         let known: Vec<_> = SECTIONS.iter().map(|(section, _)| *section).chain([REALM]).collect();
         for entry in document.entries {
             let origin = Origin::File { file: document.file.clone(), line: entry.line, key: String::new() };
-            let what = if matches!(entry.value, Raw::Table(_)) { "table" } else { "key" };
+            let what = if entry.value.is_table() { "table" } else { "key" };
             self.problems.push(Problem { origin, message: unknown(what, &entry.key, &known) });
         }
     }

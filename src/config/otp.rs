@@ -18,14 +18,16 @@ use super::{rate_limits, value};
 pub(super) const NAME: &str = "otp";
 
 /// Each key of it.
-pub(super) const KEYS: [&str; 7] =
-    ["delivery", "webhook_url", "webhook_secret_file", "lifetime", "attempts", "lockout", "requests"];
+pub(super) const KEYS: [&str; 8] =
+    ["delivery", "webhook_url", "webhook_secret_file", "lifetime", "attempts", "lockout", "max_failures", "requests"];
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A code of six digits must not be tried for long (NIST SP 800-63B-4, section 3.1.3: ten minutes).
 const LIFETIME: RangeInclusive<Duration> = Duration::from_secs(30)..=Duration::from_secs(600);
 const ATTEMPTS: RangeInclusive<usize> = 1..=10;
 const LOCKOUT: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(86_400);
+/// Not less than the most `attempts`, and not more than section 3.2.2 of the same allows.
+const MAX_FAILURES: RangeInclusive<usize> = 10..=100;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -37,7 +39,8 @@ enum Way {
 pub(super) fn read(table: Table, problems: &mut Vec<Problem>) -> Option<CodePolicy> {
     let mut reader = Reader::new(table, &KEYS, problems);
     let (mut way, mut lifetime, mut attempts) = (Way::Webhook, Duration::from_secs(300), 3);
-    let (mut lockout, mut requests) = (Duration::from_secs(900), RateLimit::new(3, Duration::from_secs(900)));
+    let (mut lockout, mut max_failures) = (Duration::from_secs(900), 100);
+    let mut requests = RateLimit::new(3, Duration::from_secs(900));
     let head = reader.head();
     reader.set(&mut way, "delivery", |raw| value::one_of(raw, &[("webhook", Way::Webhook), ("log", Way::Log)]));
     let given = reader.has("webhook_url") && reader.has("webhook_secret_file");
@@ -46,6 +49,7 @@ pub(super) fn read(table: Table, problems: &mut Vec<Problem>) -> Option<CodePoli
     reader.set(&mut lifetime, "lifetime", |raw| value::duration(raw, &LIFETIME, SECOND));
     reader.set(&mut attempts, "attempts", |raw| value::integer(raw, &ATTEMPTS));
     reader.set(&mut lockout, "lockout", |raw| value::duration(raw, &LOCKOUT, SECOND));
+    reader.set(&mut max_failures, "max_failures", |raw| value::integer(raw, &MAX_FAILURES));
     reader.set(&mut requests, "requests", |raw| match rate_limits::limit(raw)? {
         Some(limit) => Ok(Some(limit)),
         None => Err("must be a limit: nobody may send as many messages as he likes".to_owned()),
@@ -64,8 +68,9 @@ pub(super) fn read(table: Table, problems: &mut Vec<Problem>) -> Option<CodePoli
         }
     };
     reader.finish();
-    let attempts = u8::try_from(attempts).unwrap_or(u8::MAX);
-    Some(CodePolicy { lifetime, attempts, lockout, requests: requests?, delivery: delivery? })
+    let small = |number| u8::try_from(number).unwrap_or(u8::MAX);
+    let (attempts, max_failures) = (small(attempts), small(max_failures));
+    Some(CodePolicy { lifetime, attempts, lockout, max_failures, requests: requests?, delivery: delivery? })
 }
 
 fn webhook_url(raw: &Raw) -> Result<String, String> {

@@ -7,13 +7,19 @@ use super::value;
 pub(super) struct Reader<'a> {
     table: Table,
     known: &'static [&'static str],
+    tables: &'static [&'static str],
     pub(super) problems: &'a mut Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     /// Of a table that may have the `known` keys.
     pub(super) fn new(table: Table, known: &'static [&'static str], problems: &'a mut Vec<Problem>) -> Self {
-        Self { table, known, problems }
+        Self { table, known, tables: &[], problems }
+    }
+
+    /// Of one that may also have had these tables, which others read.
+    pub(super) fn beside(self, tables: &'static [&'static str]) -> Self {
+        Self { tables, ..self }
     }
 
     /// Where the table starts.
@@ -66,7 +72,12 @@ impl<'a> Reader<'a> {
     pub(super) fn finish(self) {
         for entry in &self.table.entries {
             let origin = self.table.origin(&entry.key, entry.line);
-            self.problems.push(Problem { origin, message: unknown("key", &entry.key, self.known) });
+            let message = if entry.value.is_table() && !self.tables.is_empty() {
+                unknown("table", &entry.key, self.tables)
+            } else {
+                unknown("key", &entry.key, self.known)
+            };
+            self.problems.push(Problem { origin, message });
         }
     }
 }

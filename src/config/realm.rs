@@ -44,6 +44,10 @@ pub(super) const KEYS: [&str; 19] = [
     "access_cookie",
 ];
 
+/// Each table in it.
+const TABLES: [&str; 7] =
+    ["claims", realm_keys::NAME, devices::NAME, rate_limits::NAME, otp::NAME, messages::NAME, CLIENTS];
+
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -72,7 +76,7 @@ pub(super) fn realm(mut table: Table, problems: &mut Vec<Problem>) -> Option<Rea
     let codes = table.take_table(otp::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let told = table.take_table(messages::NAME).map_err(|problem| problems.push(problem)).ok().flatten();
     let clients = table.take(CLIENTS);
-    let mut reader = Reader::new(table, &KEYS, problems);
+    let mut reader = Reader::new(table, &KEYS, problems).beside(&TABLES);
     let policy = read(&mut reader);
     reader.finish();
     let keys = keys.map(|keys| realm_keys::read(keys, problems));

@@ -22,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use crate::authority::one_time_codes::CodeMessage;
+use crate::authority::outbox::CodeMessage;
 use crate::domain::time::Timestamp;
 
 use super::DeliveryError;

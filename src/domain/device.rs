@@ -58,6 +58,15 @@ pub enum Untrusted {
     Refuse,
 }
 
+/// What a refresh that reports no device is to a session that has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    /// Taken for the device that it was.
+    Same,
+    /// Refused: whoever copied a refresh token has to copy the device's fingerprint too.
+    Refuse,
+}
+
 /// A realm's policy for devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePolicy {
@@ -65,6 +74,8 @@ pub struct DevicePolicy {
     pub trust_lifetime: Duration,
     /// What a change of its fingerprint does.
     pub on_change: OnChange,
+    /// What a refresh is that reports none.
+    pub silent: Silent,
     /// What one that is not trusted may do.
     pub untrusted: Untrusted,
     /// The longest access lifetime on such a device.
@@ -83,6 +94,7 @@ impl Default for DevicePolicy {
         Self {
             trust_lifetime: Duration::from_secs(30 * 86_400),
             on_change: OnChange::Note,
+            silent: Silent::Same,
             untrusted: Untrusted::Allow,
             untrusted_access_lifetime: None,
             untrusted_session_lifetime: None,
@@ -97,6 +109,14 @@ impl DevicePolicy {
         match (self.untrusted, trust) {
             (Untrusted::Refuse, Trust::Untrusted) => Err(Refusal::DeviceNotTrusted),
             _ => Ok(trust),
+        }
+    }
+
+    /// The same of one that was not reported.
+    pub(super) fn admit_silent(&self, trust: Trust) -> Result<Trust, Refusal> {
+        match self.silent {
+            Silent::Same => self.admit(trust),
+            Silent::Refuse => Err(Refusal::DeviceNotTrusted),
         }
     }
 

@@ -13,6 +13,12 @@ use super::time::Timestamp;
 
 /// How many codes there are: six digits.
 const CODES: u32 = 1_000_000;
+/// How long the recipient is locked by each wrong code from the realm's `max_failures` on, so that at most so
+/// many more are tried in a year as it has days.
+const LONG_LOCKOUT: Duration = Duration::from_secs(86_400);
+/// How long wrong codes count towards `max_failures` after the last of them. Shorter, and whoever waits gets
+/// more guesses in a year than who goes on; without an end, records of recipients that nobody has would stay.
+const FAILURES_REMEMBERED: Duration = Duration::from_secs(90 * 86_400);
 
 /// A realm's policy for codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +27,11 @@ pub struct CodePolicy {
     pub lifetime: Duration,
     /// How many wrong codes lock the recipient.
     pub attempts: u8,
-    /// For how long, and how long wrong ones count.
+    /// For how long, and how long wrong ones count towards `attempts`.
     pub lockout: Duration,
+    /// How many wrong codes without a right one lock the recipient for a day, and so does each further one
+    /// (NIST SP 800-63B-4, section 3.2.2: at most 100).
+    pub max_failures: u8,
     /// How often a code is sent to one recipient.
     pub requests: RateLimit,
     /// How codes are sent.
@@ -82,10 +91,14 @@ pub type CodeDigest = [u8; 32];
 pub struct CodeRecord {
     /// The newest code, until it is used up or void.
     pub code: Option<LiveCode>,
-    /// Wrong codes since the last right one.
+    /// Wrong codes since the last right one or lockout.
     pub failures: u8,
     /// Until when these count; with enough of them, until when no code is taken.
     pub failures_until: Timestamp,
+    /// Wrong codes since the last right one.
+    pub failures_in_a_row: u8,
+    /// Until when these count.
+    pub in_a_row_until: Timestamp,
     /// What was used of the policy's `requests`.
     pub requests: Used,
 }
@@ -105,7 +118,7 @@ impl CodeRecord {
     /// When nothing in it matters any more.
     pub fn expires(&self) -> Timestamp {
         let code = self.code.as_ref().map_or(Timestamp::ZERO, |code| code.expires);
-        code.max(self.failures_until).max(self.requests.over())
+        code.max(self.failures_until).max(self.in_a_row_until).max(self.requests.over())
     }
 
     /// With a new code.
@@ -139,11 +152,14 @@ impl CodeRecord {
                 if request.is_none() {
                     current.code = None;
                 }
-                (Ok(()), Some(Self { failures: 0, failures_until: Timestamp::ZERO, ..current }))
+                let Self { code, requests, .. } = current;
+                (Ok(()), Some(Self { code, requests, ..Self::default() }))
             }
             _ => {
                 current.failures = current.failures.saturating_add(1);
-                current.failures_until = now + policy.lockout;
+                current.failures_in_a_row = current.failures_in_a_row.saturating_add(1);
+                current.in_a_row_until = now + FAILURES_REMEMBERED;
+                current.failures_until = now + if current.is_worn_out(policy) { LONG_LOCKOUT } else { policy.lockout };
                 let locked = current.check_locked(policy, now);
                 if locked.is_err() {
                     current.code = None;
@@ -160,11 +176,20 @@ impl CodeRecord {
         if now >= current.failures_until {
             current.failures = 0;
         }
+        if now >= current.in_a_row_until {
+            current.failures_in_a_row = 0;
+        }
         current
     }
 
+    /// Whether a single wrong code is too many.
+    fn is_worn_out(&self, policy: &CodePolicy) -> bool {
+        self.failures_in_a_row >= policy.max_failures
+    }
+
     fn check_locked(&self, policy: &CodePolicy, now: Timestamp) -> Result<(), Refusal> {
-        if self.failures < policy.attempts {
+        let attempts = if self.is_worn_out(policy) { 1 } else { policy.attempts };
+        if self.failures < attempts {
             return Ok(());
         }
         Err(Refusal::CodeLocked { retry_after: self.failures_until.since(now) })
@@ -189,6 +214,7 @@ mod tests {
             lifetime: 5 * MINUTE,
             attempts: 3,
             lockout: 15 * MINUTE,
+            max_failures: 100,
             requests: RateLimit::new(3, 15 * MINUTE).expect("a limit"),
             delivery: CodeDelivery::Log,
         }
@@ -253,6 +279,40 @@ mod tests {
             record = record.request(RIGHT, &policy(), at(910)).expect("sends again");
             assert_eq!(tries(&mut record, RIGHT, None, at(911)), Ok(()));
         }
+    }
+
+    /// Wrong codes, each as soon as one is taken again, until so many were tried; when the last lock ends.
+    fn guess(record: &mut CodeRecord, guesses: usize, mut now: Timestamp) -> Timestamp {
+        for _ in 0..guesses {
+            match tries(record, [9; 32], None, now) {
+                Err(Refusal::CodeLocked { retry_after }) => now = now + retry_after,
+                answer => assert_eq!(answer, Err(Refusal::CodeInvalid)),
+            }
+        }
+        now
+    }
+
+    #[test]
+    fn a_hundred_wrong_ones_in_a_row_leave_one_a_day_until_a_right_one_or_a_season() {
+        let mut record = CodeRecord::default();
+        let before = guess(&mut record, 99, at(0));
+        assert_eq!(before, at(33 * 900), "three in each lockout");
+        let guessed = guess(&mut record, 1, before);
+        assert_eq!(guessed, before + LONG_LOCKOUT);
+        let refused = record.request(RIGHT, &policy(), before).map(drop);
+        assert_eq!(refused, Err(Refusal::CodeLocked { retry_after: LONG_LOCKOUT }));
+        let guessed = guess(&mut record, 3, guessed);
+        assert_eq!(guessed, before + 4 * LONG_LOCKOUT, "each a day");
+
+        let mut proven = record.request(RIGHT, &policy(), guessed).expect("sends again");
+        assert_eq!(tries(&mut proven, RIGHT, None, guessed), Ok(()));
+        assert_eq!(guess(&mut proven, 3, guessed), guessed + 15 * MINUTE, "as if nothing had been");
+
+        let season = before + 3 * LONG_LOCKOUT + FAILURES_REMEMBERED;
+        assert_eq!(record.expires(), season);
+        let last = season - Duration::from_millis(1);
+        assert_eq!(guess(&mut record.clone(), 1, last), last + LONG_LOCKOUT);
+        assert_eq!(guess(&mut record, 3, season), season + 15 * MINUTE);
     }
 
     #[test]

@@ -34,6 +34,15 @@ impl<T: Ord> Allowed<T> {
             Self::Only(values) => values.contains(value),
         }
     }
+
+    /// Whether each value of the other is in the set.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) => true,
+            (Self::Only(_), Self::Any) => false,
+            (Self::Only(own), Self::Only(other)) => own.is_superset(other),
+        }
+    }
 }
 
 /// What happens to a login when the subject has as many sessions as the policy allows.
@@ -217,5 +226,25 @@ impl RealmPolicy {
             return Err(Refusal::ClaimNotAllowed { field: format!("claims.{subject}"), problem });
         }
         self.claims.check(claims.members())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_covers_what_has_nothing_else() {
+        let only = |values: &[u8]| Allowed::Only(values.iter().copied().collect());
+        for (own, other, covers) in [
+            (Allowed::Any, Allowed::Any, true),
+            (Allowed::Any, only(&[1]), true),
+            (only(&[1]), Allowed::Any, false),
+            (only(&[1, 2]), only(&[1]), true),
+            (only(&[1]), only(&[1, 2]), false),
+            (only(&[1]), only(&[]), true),
+        ] {
+            assert_eq!(own.covers(&other), covers, "{own:?} {other:?}");
+        }
     }
 }

@@ -233,8 +233,9 @@ impl SubjectRecord {
                 policy.admit(known.trust(now))
             }
             (Some(known), None) => {
+                let trust = policy.admit_silent(known.trust(now))?;
                 known.last_used = now;
-                policy.admit(known.trust(now))
+                Ok(trust)
             }
             (None, Some(reported)) => {
                 let new = KnownDevice::new(Device { id: Some(id.clone()), ..reported.clone() }, now);
@@ -243,7 +244,7 @@ impl SubjectRecord {
                 facts.push(Fact::DeviceRegistered(id.clone()));
                 policy.admit(Trust::Untrusted)
             }
-            (None, None) => policy.admit(Trust::Untrusted),
+            (None, None) => policy.admit_silent(Trust::Untrusted),
         }
     }
 

@@ -177,10 +177,10 @@ impl SessionService for Sessions {
         &self,
         request: Request<v1::TrustDeviceRequest>,
     ) -> Result<Response<v1::TrustDeviceResponse>, Status> {
-        let (_, request) = self.gate.admit(request).await?;
+        let (permit, request) = self.gate.admit(request).await?;
         let subject = Subject::parse(&request.subject).map_err(Error::from).map_err(status)?;
         let id = DeviceId::parse(&request.device_id).map_err(Error::from).map_err(status)?;
-        let device = self.authority.trust_device(&request.realm, &subject, id).await.map_err(status)?;
+        let device = self.authority.trust_device(&permit, &subject, id).await.map_err(status)?;
         Ok(Response::new(v1::TrustDeviceResponse { device: Some(known_device(&device)) }))
     }
 

@@ -17,6 +17,7 @@ mod callers;
 mod command;
 mod leaks;
 mod tls;
+mod watch;
 
 use command::{Client, run, run_with, text, write};
 

@@ -90,6 +90,7 @@ impl CodeReceiver {
             lifetime: Duration::from_secs(300),
             attempts: 3,
             lockout: Duration::from_secs(900),
+            max_failures: 100,
             requests: RateLimit::new(5, Duration::from_secs(900)).expect("a limit"),
             delivery: self.delivery(),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use token_authority::domain::device::{OnChange, Untrusted};
+use token_authority::domain::device::{OnChange, Silent, Untrusted};
 use token_authority::proto::v1;
 use tonic::{Code, Status};
 
@@ -148,6 +148,30 @@ async fn a_known_id_with_another_fingerprint_is_dealt_with_as_the_realm_says() {
             server.refresh(&tokens.refresh_token).await.expect("its owner goes on");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_reports_no_device_is_refused_where_the_realm_says_so() {
+    let server = TestServer::start_with(|policy| {
+        policy.devices.silent = Silent::Refuse;
+        policy.devices.on_change = OnChange::Refuse;
+    })
+    .await;
+    let tokens = server.issue(on_device("phone", "A/1")).await.expect("issues");
+    let refresh = async |device| {
+        let refresh_token = tokens.refresh_token.clone();
+        let request = v1::RefreshTokenRequest { refresh_token, device, ..Default::default() };
+        server.tokens.clone().refresh_token(request).await.map_err(|status| refusal(&status))
+    };
+    let refused = (Code::PermissionDenied, "DEVICE_NOT_TRUSTED".to_owned());
+    for (thief, device) in [("silent", None), ("of another kind", on_device("", "Y/9").device)] {
+        assert_eq!(refresh(device).await.expect_err(thief), refused, "{thief}");
+    }
+    assert_eq!(server.sessions_of("ann").await.len(), 1, "the session lives on");
+    refresh(on_device("", "A/1").device).await.expect("its owner goes on");
+    let nowhere = v1::IssueTokenRequest { device: None, ..on_device("", "") };
+    let nowhere = server.issue(nowhere).await.expect("issues");
+    server.refresh(&nowhere.refresh_token).await.expect("a session without a device has none to report");
 }
 
 #[tokio::test(flavor = "multi_thread")]

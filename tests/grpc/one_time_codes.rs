@@ -1,8 +1,11 @@
 //! Login by one-time codes: requested, delivered, tried, used up.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use token_authority::domain::ids::RealmName;
+use token_authority::domain::one_time_code::{CodeDelivery, CodePolicy};
 use token_authority::proto::v1;
 use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use tonic::transport::Channel;
@@ -150,6 +153,29 @@ async fn three_wrong_codes_lock_for_fifteen_minutes_and_a_code_lives_for_five() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wrong_codes_in_a_row_lock_for_a_day() {
+    let scene = Scene::start().await;
+    // No code is out, which nobody is told.
+    let guess = async || scene.try_code(ANN, "000000").await.expect_err("wrong");
+    for _ in 0..33 {
+        for _ in 0..2 {
+            assert_eq!(refusal(&guess().await), invalid());
+        }
+        assert_eq!(locked_for(&guess().await), 15 * MINUTE);
+        scene.server.pass(15 * MINUTE);
+    }
+    let day = 24 * 60 * MINUTE;
+    for _ in 0..2 {
+        assert_eq!(locked_for(&guess().await), day);
+        assert_eq!(locked_for(&scene.ask(ANN).await.expect_err("locked")), day);
+        scene.server.pass(day);
+    }
+    let message = scene.sent(ANN).await;
+    scene.try_code(ANN, message.data("code")).await.expect("the right one");
+    assert_eq!(refusal(&guess().await), invalid(), "one wrong one is none too many any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_told_for_whom_there_is_a_code() {
     let scene = Scene::start().await;
     let message = scene.sent(ANN).await;
@@ -203,6 +229,62 @@ async fn a_message_is_sent_until_it_is_taken_or_refused() {
     scene.sent(ANN).await;
     let next = scene.sent("+4915100000000").await;
     assert_eq!(next.data("recipient"), "+4915100000000", "what is refused is not sent again");
+}
+
+/// Waits until `/metrics` has this line.
+async fn metered(server: &TestServer, line: &str) {
+    let metered = async { while !server.metrics().await.lines().any(|other| other == line) {} };
+    tokio::time::timeout(Duration::from_secs(20), metered).await.expect(line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_code_is_counted_once_by_how_it_ended() {
+    let answers = [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY];
+    let scene = Scene::with(CodeReceiver::answering(&answers).await).await;
+    let waiting = |codes| format!("one_time_codes_waiting{{realm=\"default\"}} {codes}");
+    scene.sent(ANN).await;
+    metered(&scene.server, &waiting(0)).await;
+    scene.sent(ANN).await;
+    metered(&scene.server, &waiting(1)).await;
+    // Void before it is tried again.
+    scene.server.pass(5 * MINUTE);
+    metered(&scene.server, &waiting(0)).await;
+    for _ in 0..2 {
+        scene.sent(ANN).await;
+    }
+    for (outcome, codes) in [("delivered", 2), ("refused", 1), ("failed", 1)] {
+        let deliveries = "one_time_code_deliveries_total{realm=\"default\",outcome=";
+        metered(&scene.server, &format!("{deliveries}\"{outcome}\"}} {codes}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_hangs_keeps_no_other_realm_waiting() {
+    // Connections are accepted by the kernel, and nobody ever answers.
+    let hanging = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let receiver = CodeReceiver::start().await;
+    let codes = receiver.policy();
+    let url = format!("http://{}/", hanging.local_addr().expect("an address"));
+    let stuck = CodeDelivery::Webhook { url, secret_file: receiver.secret_file() };
+    let server = TestServer::start_configured(|config| {
+        let mut other = config.realms[0].clone();
+        other.realm = RealmName::parse("hanging").expect("a realm");
+        other.codes = Some(CodePolicy { delivery: stuck, ..codes.clone() });
+        config.realms[0].codes = Some(codes);
+        config.realms.push(other);
+    })
+    .await;
+    let channel = Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
+    let scene = Scene { codes: OtpServiceClient::new(channel.connect().await.expect("connects")), server, receiver };
+    let many = (0..200).map(|number| v1::RequestCodeRequest {
+        realm: "hanging".into(),
+        recipient: format!("+49170{number}"),
+        ..Default::default()
+    });
+    let asked = many.map(|request| async { scene.codes.clone().request_code(request).await });
+    futures::future::try_join_all(asked).await.expect("codes that wait");
+    metered(&scene.server, "one_time_codes_waiting{realm=\"hanging\"} 200").await;
+    assert_eq!(scene.sent(ANN).await.data("recipient"), ANN);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use token_authority::domain::rate_limit::{RateLimit, RateLimits};
 use token_authority::proto::v1;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -33,10 +31,7 @@ fn limited(status: &Status) -> (String, Duration) {
 
 /// How many changes the store was sent, and what `/metrics` says of the limits.
 async fn measured(server: &TestServer) -> (u64, Vec<String>) {
-    let mut stream = TcpStream::connect(server.http()).await.expect("connects");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("writes");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("reads");
+    let answer = server.metrics().await;
     let commits = answer.lines().filter(|line| {
         line.starts_with("store_operation_duration_seconds_count{") && line.contains("operation=\"commit\"")
     });

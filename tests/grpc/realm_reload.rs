@@ -10,13 +10,16 @@ use token_authority::config::Config;
 use token_authority::domain::algorithm::Algorithm;
 use token_authority::domain::client::{Client, Role};
 use token_authority::domain::ids::{Audience, ClientId, RealmName};
+use token_authority::domain::one_time_code::{CodeDelivery, CodePolicy};
 use token_authority::domain::policy::{Allowed, AtLimit, RealmPolicy};
 use token_authority::proto::v1;
+use token_authority::proto::v1::otp_service_client::OtpServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::verify::client::SecretHash;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::code_receiver::CodeReceiver;
 use crate::server_process::ServerProcess;
 use crate::test_server::{TestServer, refusal};
 
@@ -90,17 +93,17 @@ async fn what_is_no_longer_defined_stays_until_the_next_start() {
 
 const SECRET: &str = "tas_0123456789abcdef0123456789";
 
-/// Gateways of the default realm.
-fn register(config: &mut Config, clients: &[&str]) {
-    let gateway = |id: &&str| RegisteredClient {
+/// Gateways of the default realm, with their secrets.
+fn register<'a>(config: &mut Config, clients: &[(&'a str, &[&'a str])]) {
+    let gateway = |(id, secrets): &(&str, &[&str])| RegisteredClient {
         client: Client {
             id: ClientId::parse(id).expect("a client"),
             grants: [].into(),
             audiences: Allowed::Any,
             scopes: Allowed::Any,
-            roles: [Role::Gateway].into(),
+            roles: [Role::Gateway, Role::Introspector].into(),
         },
-        secrets: SecretHash::of(SECRET).into_iter().collect(),
+        secrets: secrets.iter().filter_map(|secret| SecretHash::of(secret)).collect(),
         keys: Vec::new(),
         certificates: Vec::new(),
         service_accounts: Vec::new(),
@@ -108,13 +111,21 @@ fn register(config: &mut Config, clients: &[&str]) {
     config.clients.insert(RealmName::parse("default").expect("a realm"), clients.iter().map(gateway).collect());
 }
 
+/// A call as a client makes it.
+fn called_by<T>(client: &str, secret: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let proof = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{client}:{secret}"));
+    request.metadata_mut().insert("authorization", format!("Basic {proof}").parse().expect("ASCII"));
+    request
+}
+
 /// What an operator or a client is told of revocations.
 async fn watch(server: &TestServer, client: Option<&str>) -> Streaming<v1::WatchRevocationsResponse> {
-    let mut request = Request::new(v1::WatchRevocationsRequest::default());
-    if let Some(client) = client {
-        let proof = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("{client}:{SECRET}"));
-        request.metadata_mut().insert("authorization", format!("Basic {proof}").parse().expect("ASCII"));
-    }
+    let message = v1::WatchRevocationsRequest::default();
+    let request = match client {
+        Some(client) => called_by(client, SECRET, message),
+        None => Request::new(message),
+    };
     let mut stream = server.tokens.clone().watch_revocations(request).await.expect("watches").into_inner();
     stream.message().await.expect("goes on").expect("a snapshot");
     stream
@@ -136,11 +147,11 @@ async fn a_stream_ends_with_the_registration_that_let_it_in() {
     let server = TestServer::start().await;
     let unauthenticated = (Code::Unauthenticated, "CLIENT_NOT_AUTHENTICATED".to_owned());
     let operators = watch(&server, None).await;
-    server.reload(|config| register(config, &["stays", "goes"])).await.expect("reloads");
+    server.reload(|config| register(config, &[("stays", &[SECRET]), ("goes", &[SECRET])])).await.expect("reloads");
     assert_eq!(refusal(&end(operators).await), unauthenticated, "a realm with clients has no operator");
 
     let (mut stays, goes) = (watch(&server, Some("stays")).await, watch(&server, Some("goes")).await);
-    server.reload(|config| register(config, &["stays"])).await.expect("reloads");
+    server.reload(|config| register(config, &[("stays", &[SECRET])])).await.expect("reloads");
     assert_eq!(refusal(&end(goes).await), unauthenticated);
     // Longer than the one that ended was looked at.
     for _ in 0..3 {
@@ -149,10 +160,30 @@ async fn a_stream_ends_with_the_registration_that_let_it_in() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_call_after_a_secret_was_replaced_needs_the_new_one() {
+    const NEW: &str = "tas_another_0123456789abcdef0123";
+    let app = |secrets: &'static [&str]| [("stays", &[SECRET][..]), ("app", secrets)];
+    let server = TestServer::start_configured(|config| register(config, &app(&[SECRET]))).await;
+    let mut open = watch(&server, Some("stays")).await;
+    for (secrets, old, new) in [(&[SECRET][..], true, false), (&[SECRET, NEW], true, true), (&[NEW], false, true)] {
+        server.reload(|config| register(config, &app(secrets))).await.expect("reloads");
+        for (secret, taken) in [(SECRET, old), (NEW, new)] {
+            let request = v1::IntrospectTokenRequest { token: "any".into(), ..Default::default() };
+            let answer = server.tokens.clone().introspect_token(called_by("app", secret, request)).await;
+            let refused = answer.map_err(|status| refusal(&status).1).err();
+            assert_eq!(refused, (!taken).then(|| "CLIENT_NOT_AUTHENTICATED".to_owned()), "{secrets:?}: {secret}");
+        }
+    }
+    // A stream of the same connection.
+    let message = tokio::time::timeout(PATIENCE, open.message()).await.expect("in time");
+    message.expect("the connection was kept").expect("goes on");
+}
+
 /// Without clients a call that shows nothing is the operator's.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_reload_opens_a_realm_that_had_clients() {
-    let server = TestServer::start_configured(|config| register(config, &["app"])).await;
+    let server = TestServer::start_configured(|config| register(config, &[("app", &[SECRET])])).await;
     let refused = async || {
         let request = v1::IssueTokenRequest { subject: "ann".into(), ..Default::default() };
         server.issue(request).await.expect_err("who shows nothing is nobody").code()
@@ -164,6 +195,25 @@ async fn no_reload_opens_a_realm_that_had_clients() {
     // As where the file is gone.
     server.reload(|config| config.clients.clear()).await.expect("the realm stays as it was");
     assert_eq!(refused().await, Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_realm_with_codes_needs_no_restart() {
+    let (server, receiver) = (TestServer::start().await, CodeReceiver::start().await);
+    let channel = Channel::from_shared(format!("http://{}", server.grpc())).expect("an address");
+    let mut codes = OtpServiceClient::new(channel.connect().await.expect("connects"));
+    let mut ask = async || {
+        let request = v1::RequestCodeRequest { recipient: "+4915112345678".into(), ..Default::default() };
+        codes.request_code(request).await
+    };
+    let unreadable = CodeDelivery::Webhook { url: "http://localhost/".into(), secret_file: "no/secret".into() };
+    let wrong = CodePolicy { delivery: unreadable, ..receiver.policy() };
+    let refused = server.reload(|config| config.realms[0].codes = Some(wrong)).await.expect_err("no secret");
+    assert!(refused.to_string().starts_with("otp.webhook_secret_file no/secret: "), "{refused}");
+    assert_eq!(refusal(&ask().await.expect_err("as before")).1, "CODES_NOT_OFFERED");
+    server.reload(|config| config.realms[0].codes = Some(receiver.policy())).await.expect("reloads");
+    ask().await.expect("a code");
+    assert_eq!(receiver.next().await.data("recipient"), "+4915112345678");
 }
 
 /// A realm with a new algorithm goes on signing by the old one, as at a start: verifiers don't know the key yet.

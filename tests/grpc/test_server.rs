@@ -17,6 +17,8 @@ use token_authority::proto::v1::key_service_client::KeyServiceClient;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::system::SystemEntropy;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -172,6 +174,15 @@ impl TestServer {
 
     pub(crate) fn http(&self) -> SocketAddr {
         self.server.as_ref().expect("running").http_address()
+    }
+
+    /// What `/metrics` says.
+    pub(crate) async fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.http()).await.expect("connects");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("writes");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("reads");
+        answer
     }
 
     /// Logs a subject in on a device.

@@ -190,6 +190,32 @@ async fn what_is_another_clients_stays_another_clients() {
     scene.server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn trust_in_a_device_holds_for_all_audiences_and_so_takes_an_issuer_of_all() {
+    let scene = Scene::start().await;
+    let login = v1::IssueTokenRequest {
+        subject: "ann".into(),
+        audience: vec!["orders".to_owned()],
+        device: Some(v1::Device { device_id: "phone".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let narrow = basic("narrow");
+    let method = "token_authority.v1.TokenService/IssueToken";
+    scene.ask::<v1::IssueTokenResponse>(method, &narrow, &login).await.unwrap();
+    let request = v1::TrustDeviceRequest { subject: "ann".into(), device_id: "phone".into(), ..Default::default() };
+    let trust = async |by: &str| {
+        let method = "token_authority.v1.SessionService/TrustDevice";
+        let answer = scene.ask::<v1::TrustDeviceResponse>(method, by, &request).await;
+        answer.map(|answer| answer.device.unwrap().trusted).map_err(|status| reason(&status))
+    };
+    let refused = (Code::PermissionDenied, "CLIENT_NOT_PERMITTED".to_owned());
+    assert_eq!(trust(&narrow).await, Err(refused), "even on its own session's device");
+    for whole in ["issuer", "session-admin"] {
+        assert_eq!(trust(&basic(whole)).await, Ok(true), "{whole}");
+    }
+    scene.server.stop().await;
+}
+
 /// Each method that is served, and its request where it is one of ours.
 fn methods() -> Vec<(String, Option<MessageDescriptor>)> {
     let sets = [

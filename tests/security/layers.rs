@@ -72,7 +72,7 @@ const DEPENDENCIES: &[Dependency] = &[
     Dependency { path: "hyper",         used: By(&["delivery::webhook", "http"]), why: "HTTP is one way in, and the way by which codes go out" },
     Dependency { path: "hyper_util",    used: By(&["delivery::webhook", "http", "client"]), why: "one HTTP server, and one HTTP client a purpose" },
     Dependency { path: "percent_encoding", used: By(&["authority::client_proof", "client", "fuzzing", "http"]), why: "how HTTP writes names is no business of the rules" },
-    Dependency { path: "prometheus_client", used: By(&["telemetry", "store::observed", "http", "app"]), why: "what is measured is measured at the edges" },
+    Dependency { path: "prometheus_client", used: By(&["telemetry", "store::observed", "delivery", "http", "app"]), why: "what is measured is measured at the edges" },
     Dependency { path: "envoy_types",   used: By(&["grpc", "app"]), why: "Envoy is one gateway of several" },
     Dependency { path: "hyper_rustls",  used: By(&["client::https"]), why: "one place says whom the client trusts" },
     Dependency { path: "rustls_native_certs", used: By(&["client::https", "delivery::webhook"]), why: "whom to trust is said where one connects" },

@@ -1,30 +1,34 @@
 //! B. `trusted-devices`: session management with device recognition.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt as _;
-use futures::future::join_all;
 use serde_json::json;
 use token_authority::client::TokenSource;
-use token_authority::config::{AnonymousCalls, Config};
-use token_authority::domain::client::{Client, Role};
-use token_authority::domain::ids::{ClientId, RealmName};
-use token_authority::domain::policy::{Allowed, RealmPolicy};
+use token_authority::config::Config;
+use token_authority::domain::policy::RealmPolicy;
 use token_authority::proto::v1;
 use token_authority::proto::v1::watch_sessions_response::Event;
-use token_authority::verify::client::{RegisteredClient, SecretHash};
-use tonic::{Code, Request};
+use tonic::Code;
 
 use crate::boot::{realm_file, start_with};
 use crate::protected::to_authority;
 use crate::rows::rows;
 use crate::test_server::{TestServer, refusal};
-use crate::{audit_log, boot, claims, kept};
+use crate::{boot, claims, kept};
+
+use callers::b4_users_end_their_own_sessions_and_administrators_those_of_anybody;
+use devices::{
+    b2_sessions_and_devices_are_listed_each_device_once, b7_an_untrusted_device_gets_the_shorter_lifetimes,
+    b9_what_devices_do_at_once_happens_in_one_order, trust,
+};
+
+mod callers;
+mod devices;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -92,41 +96,6 @@ fn refused_start(file: &Path, directory: &Path) -> String {
     String::from_utf8(output.stderr).expect("text")
 }
 
-async fn b2_sessions_and_devices_are_listed_each_device_once(server: &TestServer) {
-    let on = async |device_id: &str, platform: &str| {
-        let device = v1::Device { device_id: device_id.into(), platform: platform.into(), ..v1::Device::default() };
-        let request = v1::IssueTokenRequest { subject: "ann".into(), device: Some(device), ..Default::default() };
-        server.pass(MINUTE);
-        server.issue(request).await.expect("issues")
-    };
-    let devices = [("phone-1", "ios"), ("phone-2", "ios"), ("laptop", "linux")];
-    for (id, platform) in devices {
-        on(id, platform).await;
-    }
-    let listed = server.sessions_of("ann").await;
-    let known: Vec<_> = listed.iter().map(|session| session.device.as_ref().unwrap().device_id.as_str()).collect();
-    assert_eq!(known, ["laptop", "phone-2", "phone-1"], "the latest first");
-    // The same device again is the same device: its new session takes the place of its old one.
-    let again = on("phone-1", "ios").await;
-    let listed = server.sessions_of("ann").await;
-    assert_eq!((listed.len(), &listed[0].session_id), (3, &again.session_id));
-
-    let request = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
-    let known = server.sessions.clone().list_devices(request).await.expect("lists").into_inner().devices;
-    let told: Vec<_> = known
-        .iter()
-        .map(|known| {
-            let device = known.device.as_ref().unwrap();
-            (device.device_id.as_str(), device.platform.as_str(), known.session_count, known.trusted)
-        })
-        .collect();
-    assert_eq!(
-        told,
-        [("phone-1", "ios", 1, false), ("laptop", "linux", 1, false), ("phone-2", "ios", 1, false)],
-        "the latest used first"
-    );
-}
-
 async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(server: &TestServer) {
     // On a trusted device, where an access token would live for an hour.
     for subject in ["ann", "ben"] {
@@ -142,88 +111,6 @@ async fn b3_half_an_hour_without_activity_ends_a_session_and_its_access_token(se
     assert_eq!(refusal(&server.refresh(&inactive.refresh_token).await.expect_err("31 minutes")).1, "SESSION_IDLE");
     assert_eq!(server.sessions_of("ben").await, []);
     assert!(server.introspect(&active.access_token).await.active);
-}
-
-async fn trust(server: &TestServer, subject: &str, device_id: &str) {
-    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
-    let request = v1::TrustDeviceRequest { realm, subject, device_id };
-    server.sessions.clone().trust_device(request).await.expect("trusts");
-}
-
-async fn b4_users_end_their_own_sessions_and_administrators_those_of_anybody(server: &TestServer) {
-    let office = start_with(&server.realm(), server.backend().store(), with_support_desk).await;
-    let [phone, laptop] = [office.login("ann", "phone").await, office.login("ann", "laptop").await];
-    let (ben, cat) = (office.login("ben", "phone").await, office.login("cat", "phone").await);
-    let mark = audit_log::mark();
-    let user = format!("Bearer {}", phone.access_token);
-    let support = format!("Basic {}", STANDARD.encode(format!("support:{SUPPORT_SECRET}")));
-
-    // A user, by nothing but the token that he has anyway.
-    assert_eq!(end_one(&office, &user, &ben).await, Err(Code::PermissionDenied));
-    assert_eq!(end_all(&office, &user, "ben").await, Err(Code::PermissionDenied));
-    end_one(&office, &user, &laptop).await.expect("his own");
-    assert_eq!(end_all(&office, &user, "ann").await, Ok(1));
-    assert_eq!(end_all(&office, &user, "ann").await, Err(Code::Unauthenticated), "his token ended with it");
-
-    // A support desk, for anybody; it issues nothing.
-    end_one(&office, &support, &ben).await.expect("anybody's");
-    assert_eq!(end_all(&office, &support, "cat").await, Ok(1));
-    let login = v1::IssueTokenRequest { realm: office.realm(), subject: "ann".to_owned(), ..Default::default() };
-    let refused = office.tokens.clone().issue_token(shown(&support, login)).await.expect_err("not its role");
-    assert_eq!(refusal(&refused), (Code::PermissionDenied, "CLIENT_NOT_PERMITTED".to_owned()));
-    assert_eq!(end_all(&office, "Basic c3VwcG9ydDp3cm9uZw==", "dan").await, Err(Code::Unauthenticated));
-    let asked = audit_log::since(mark, &office.realm());
-    let asked = asked.iter().filter(|line| line["event"] == "revocation_asked");
-    let by: Vec<_> = asked.map(|line| line["by"].as_str().expect("who")).collect();
-    let own = |by: &str| by.strip_prefix("session:").is_some_and(|session| session.len() == 32);
-    assert!(own(by[0]) && own(by[1]), "{by:?}");
-    assert_eq!(by[2..], ["client:support", "client:support"], "and nobody who was refused");
-    for tokens in [&phone, &laptop, &ben, &cat] {
-        assert!(!office.introspect(&tokens.access_token).await.active);
-    }
-    boot::stop(office).await;
-}
-
-const SUPPORT_SECRET: &str = "tas_0123456789abcdefghijkl";
-
-/// Registers the support desk, as an operator would in the realm's file.
-fn with_support_desk(config: &mut Config) {
-    let support = RegisteredClient {
-        client: Client {
-            id: ClientId::parse("support").expect("a client"),
-            grants: [].into(),
-            audiences: Allowed::Only([].into()),
-            scopes: Allowed::Only([].into()),
-            roles: [Role::SessionAdmin].into(),
-        },
-        secrets: vec![SecretHash::of(SUPPORT_SECRET).expect("long enough")],
-        keys: Vec::new(),
-        certificates: Vec::new(),
-        service_accounts: Vec::new(),
-    };
-    // Logins come from this machine, and show no more.
-    config.anonymous = Some(AnonymousCalls::Operator);
-    config.clients.insert(RealmName::parse("trusted-devices").expect("a realm"), vec![support]);
-}
-
-/// A request that shows who makes it.
-fn shown<T>(authorization: &str, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.metadata_mut().insert("authorization", authorization.parse().expect("a value"));
-    request
-}
-
-async fn end_one(server: &TestServer, authorization: &str, tokens: &v1::TokenPair) -> Result<(), Code> {
-    let (realm, session_id) = (server.realm(), tokens.session_id.clone());
-    let request = shown(authorization, v1::RevokeSessionRequest { realm, session_id, ..Default::default() });
-    server.sessions.clone().revoke_session(request).await.map(drop).map_err(|status| status.code())
-}
-
-async fn end_all(server: &TestServer, authorization: &str, subject: &str) -> Result<i32, Code> {
-    let (realm, subject) = (server.realm(), subject.to_owned());
-    let request = shown(authorization, v1::RevokeAllSessionsRequest { realm, subject, ..Default::default() });
-    let answer = server.sessions.clone().revoke_all_sessions(request).await.map_err(|status| status.code())?;
-    Ok(answer.into_inner().revoked_count)
 }
 
 async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
@@ -251,76 +138,6 @@ async fn b5_the_other_device_sees_what_happens(server: &TestServer) {
     revoke_session(server, &phone.session_id).await;
     let (kind, sessions) = next().await;
     assert_eq!((kind, &sessions[0].session_id), (Some(Kind::Ended), &phone.session_id));
-}
-
-async fn b7_an_untrusted_device_gets_the_shorter_lifetimes(server: &TestServer) {
-    let session = async |device_id: &str| {
-        let sessions = server.sessions_of("ann").await;
-        sessions.into_iter().find(|session| session.device.as_ref().unwrap().device_id == device_id).expect("one")
-    };
-    // Of a login's access token and of its session, and whether that is trusted.
-    let login = async |device_id: &str| {
-        let access = claims::payload(&server.login("ann", device_id).await.access_token);
-        let (issued, expires) = (access["iat"].as_i64().unwrap(), access["exp"].as_i64().unwrap());
-        let session = session(device_id).await;
-        (expires - issued, session.expire_time.unwrap().seconds - issued, session.trusted)
-    };
-    let untrusted = (15 * 60, 7 * 86_400, false);
-    assert_eq!(login("phone").await, untrusted);
-    trust(server, "ann", "phone").await;
-    // An hour of access, which the half hour without activity cuts.
-    assert_eq!(login("phone").await, (30 * 60, 30 * 86_400, true));
-    assert_eq!(login("laptop").await, untrusted, "trust is of one device");
-
-    let trusted = server.login("ann", "phone").await;
-    forget(server, "ann", "phone").await;
-    assert!(!server.introspect(&trusted.access_token).await.active, "its session is gone with it");
-    assert_eq!(login("phone").await, untrusted);
-}
-
-async fn forget(server: &TestServer, subject: &str, device_id: &str) {
-    let (realm, subject, device_id) = (server.realm(), subject.to_owned(), device_id.to_owned());
-    let request = v1::ForgetDeviceRequest { realm, subject, device_id };
-    server.sessions.clone().forget_device(request).await.expect("forgets");
-}
-
-async fn b9_what_devices_do_at_once_happens_in_one_order(server: &TestServer) {
-    for round in 0..8 {
-        let login = server.login("ann", "phone").await;
-        // Eight requests of one client, and a logout from another device in the middle of them.
-        let refreshes = join_all((0..8).map(|_| server.refresh(&login.refresh_token)));
-        let revoke = async {
-            if round % 2 == 1 {
-                tokio::task::yield_now().await;
-            }
-            server.revoke(&login.access_token).await
-        };
-        let (answers, _, ()) = tokio::join!(refreshes, revoke, trust(server, "ann", "phone"));
-        let mut answered = Vec::new();
-        for answer in answers {
-            match answer {
-                Ok(pair) => answered.push(pair),
-                Err(refused) => assert_eq!(refusal(&refused).1, "SESSION_ENDED"),
-            }
-        }
-        // The signature of one token may differ from answer to answer; its id does not.
-        let token = |pair: &v1::TokenPair| claims::payload(&pair.access_token)["jti"].to_string();
-        let successors: BTreeSet<_> = answered.iter().map(|pair| (&pair.refresh_token, token(pair))).collect();
-        assert!(successors.len() <= 1, "one successor, whoever asked");
-        for pair in answered {
-            assert!(!server.introspect(&pair.access_token).await.active, "the logout came after it");
-            assert_eq!(refusal(&server.refresh(&pair.refresh_token).await.expect_err("over")).1, "SESSION_ENDED");
-        }
-        assert_eq!(server.sessions_of("ann").await, []);
-        let known = v1::ListDevicesRequest { realm: server.realm(), subject: "ann".to_owned(), ..Default::default() };
-        let known = server.sessions.clone().list_devices(known).await.expect("lists").into_inner().devices;
-        assert_eq!((known.len(), known[0].trusted), (1, true), "no answer was lost to another");
-        forget(server, "ann", "phone").await;
-    }
-    let login = server.login("ann", "phone").await;
-    let answers = join_all((0..8).map(|_| server.refresh(&login.refresh_token))).await;
-    let tokens: BTreeSet<_> = answers.into_iter().map(|answer| answer.expect("refreshed").refresh_token).collect();
-    assert_eq!((tokens.len(), server.sessions_of("ann").await[0].generation), (1, 1));
 }
 
 async fn b10_nothing_at_rest_can_be_read(server: &TestServer) {

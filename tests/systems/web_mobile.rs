@@ -6,18 +6,26 @@ use std::time::Duration;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
-use token_authority::client::{NotAuthenticated, Rejection, TokenSource};
+use token_authority::client::TokenSource;
 use token_authority::proto::v1;
-use token_authority::verify;
 use tokio::time::{sleep, timeout};
 use tonic::Code;
 
 use crate::boot::{apart, issuer};
-use crate::protected::{COOKIE, Protected, to_authority};
+use crate::protected::{Protected, to_authority};
 use crate::rows::rows;
 use crate::test_server::{TestServer, refusal};
-use crate::wire::{Answer, get, send};
+use crate::wire::get;
 use crate::{claims, gateway, kept};
+
+use browser::{
+    a4_the_token_comes_from_the_header_or_a_cookie_and_the_header_wins,
+    a9_a_browser_refreshes_and_logs_out_with_cookies_alone,
+};
+use refusals::a10_expired_malformed_missing_revoked_and_tampered_have_a_reason_each;
+
+mod browser;
+mod refusals;
 
 const AUDIENCE: &str = "web-mobile-api";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -136,27 +144,6 @@ fn verifies(token: &str, keys: &JwkSet, issuer: &str) -> bool {
     jsonwebtoken::decode::<Value>(token, &key, &validation).is_ok()
 }
 
-async fn a4_the_token_comes_from_the_header_or_a_cookie_and_the_header_wins(server: &TestServer) {
-    let protected = Protected::start(server, AUDIENCE).await;
-    let good = server.login("ann", "browser").await.access_token;
-    let (bearer, cookie) = (format!("Bearer {good}"), format!("theme=dark; {COOKIE}={good}"));
-    let (no_bearer, no_cookie) = ("Bearer x", format!("{COOKIE}=x"));
-    let cases = [
-        (Some(bearer.as_str()), None, 200),
-        (None, Some(cookie.as_str()), 200),
-        (Some(&bearer), Some(&no_cookie), 200),
-        (Some(no_bearer), Some(&cookie), 401),
-        (None, Some(&no_cookie), 401),
-        (None, None, 401),
-    ];
-    for (header, cookie, status) in cases {
-        let headers: Vec<_> =
-            [("authorization", header), ("cookie", cookie)].into_iter().filter_map(|(n, v)| Some((n, v?))).collect();
-        assert_eq!(protected.ask_http(&headers).await.0, status, "middleware: {headers:?}");
-        assert_eq!(gateway::ask(server, &headers).await.0, status, "ext_authz: {headers:?}");
-    }
-}
-
 async fn a5_the_client_refreshes_by_itself_before_expiry(server: &TestServer) {
     let login = server.login("ann", "phone").await;
     let source = TokenSource::builder(to_authority(server)).realm(&server.realm()).clock(server.clock());
@@ -235,102 +222,6 @@ async fn a8_claims_are_in_the_token_and_in_the_introspection(server: &TestServer
         ..v1::IssueTokenRequest::default()
     };
     assert_eq!(refusal(&server.issue(other).await.expect_err("not of this realm")).1, "CLAIM_NOT_ALLOWED");
-}
-
-async fn a9_a_browser_refreshes_and_logs_out_with_cookies_alone(server: &TestServer) {
-    const REFRESH: &str = "__Secure-refresh_token";
-    let origin = format!("http://{}", server.http());
-    let ask = async |path: &str, origin: &str, cookies: &str| {
-        let headers = [("Origin", origin), ("Cookie", cookies)];
-        send(server.http(), "POST", &format!("/realms/web-mobile/session/{path}"), &headers, "").await
-    };
-    let login = server.login("ann", "browser").await;
-    // Whoever logs a browser in sets its first cookies.
-    let jar = format!("{COOKIE}={}; {REFRESH}={}", login.access_token, login.refresh_token);
-    for path in ["refresh", "logout"] {
-        let answer = ask(path, "https://evil.example", &jar).await;
-        assert_eq!((answer.status, answer.header("set-cookie")), (403, None), "another site's request");
-    }
-
-    let answer = ask("refresh", &origin, &jar).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let (access, attributes) = cookie(&answer, COOKIE);
-    assert_eq!(attributes, "; Path=/; Max-Age=900; Secure; HttpOnly; SameSite=Lax");
-    let (refresh, attributes) = cookie(&answer, REFRESH);
-    assert_eq!(attributes, "; Path=/realms/web-mobile/session; Max-Age=604800; Secure; HttpOnly; SameSite=Strict");
-    assert!(!answer.body.contains(&access) && !answer.body.contains(&refresh), "no script reads them");
-    let jar = format!("{COOKIE}={access}; {REFRESH}={refresh}");
-    assert_eq!(gateway::ask(server, &[("cookie", &jar)]).await.0, 200);
-
-    let answer = ask("logout", &origin, &jar).await;
-    assert_eq!(answer.status, 204);
-    for name in [COOKIE, REFRESH] {
-        let (value, attributes) = cookie(&answer, name);
-        assert!(value.is_empty() && attributes.contains("Max-Age=0"), "{name}{attributes}");
-    }
-    assert_eq!(gateway::ask(server, &[("cookie", &jar)]).await.0, 401);
-    assert_eq!(ask("refresh", &origin, &jar).await.status, 400);
-}
-
-/// Value and attributes of a cookie that an answer sets.
-fn cookie(answer: &Answer, name: &str) -> (String, String) {
-    let set = answer.headers("set-cookie");
-    let cookie = set.iter().find_map(|cookie| cookie.strip_prefix(name)?.strip_prefix('=')).expect(name);
-    let (value, attributes) = cookie.split_at(cookie.find(';').expect("attributes"));
-    (value.to_owned(), attributes.to_owned())
-}
-
-async fn a10_expired_malformed_missing_revoked_and_tampered_have_a_reason_each(server: &TestServer) {
-    let protected = Protected::start(server, AUDIENCE).await;
-    let expired = server.login("ann", "phone").await;
-    server.pass(WEEK);
-    let (good, revoked) = (server.login("ann", "phone").await, server.login("ann", "laptop").await);
-    server.revoke(&revoked.refresh_token).await;
-    let tampered = |token: &str| format!("{}{}", &token[..token.len() - 10], "A".repeat(10));
-    let token = |why| Rejection::NotAuthenticated(NotAuthenticated::Token(why));
-
-    let not_jwt = match protected.rejection("no.jwt").await {
-        Some(Rejection::NotAuthenticated(NotAuthenticated::Token(why @ verify::Rejection::Malformed(_)))) => why,
-        other => panic!("{other:?}"),
-    };
-    let access = [
-        (expired.access_token.clone(), token(verify::Rejection::Expired)),
-        ("no.jwt".to_owned(), token(not_jwt)),
-        (revoked.access_token.clone(), token(verify::Rejection::Revoked)),
-        (tampered(&good.access_token), token(verify::Rejection::BadSignature)),
-    ];
-    for (token, reason) in access {
-        let told = async {
-            while protected.rejection(&token).await.is_none() {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(PATIENCE, told).await.expect("refused");
-        assert_eq!(protected.rejection(&token).await, Some(reason));
-        let bearer = format!("Bearer {token}");
-        // Whoever sent it learns that it is not valid, and no more: it may be a guess.
-        assert_eq!(protected.ask_http(&[("authorization", &bearer)]).await, (401, INVALID.to_owned()));
-        assert_eq!(gateway::ask(server, &[("authorization", &bearer)]).await, (401, INVALID.to_owned()));
-        assert_eq!(
-            server.introspect(&token).await,
-            v1::IntrospectTokenResponse { revision: server.introspect(&token).await.revision, ..Default::default() }
-        );
-    }
-    assert_eq!(protected.ask_http(&[]).await, (401, "Bearer".to_owned()), "missing");
-    assert_eq!(gateway::ask(server, &[]).await, (401, "Bearer".to_owned()), "missing");
-
-    let refresh = [
-        (expired.refresh_token.clone(), "REFRESH_TOKEN_EXPIRED"),
-        ("no token".to_owned(), "REFRESH_TOKEN_INVALID"),
-        (String::new(), "INVALID_REQUEST"),
-        (revoked.refresh_token.clone(), "SESSION_ENDED"),
-        (tampered(&good.refresh_token), "REFRESH_TOKEN_INVALID"),
-    ];
-    for (token, reason) in refresh {
-        let refused = server.refresh(&token).await.expect_err(reason);
-        assert_eq!(refusal(&refused), (Code::InvalidArgument, reason.to_owned()));
-    }
-    assert!(server.introspect(&good.access_token).await.active, "nothing happened to the good one");
 }
 
 async fn a11_sessions_on_several_devices_are_independent(server: &TestServer) {

@@ -11,7 +11,7 @@ use crate::domain::token::Confirmation;
 use super::{DecodeError, bytes, moment};
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct DeviceV2 {
+pub(super) struct StoredDevice {
     #[prost(string, tag = "2")]
     platform: String,
     #[prost(string, tag = "3")]
@@ -24,11 +24,11 @@ pub(super) struct DeviceV2 {
 
 /// Times as in a session.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct KnownDeviceV2 {
+pub(super) struct StoredKnownDevice {
     #[prost(string, tag = "1")]
     id: String,
     #[prost(message, optional, tag = "2")]
-    device: Option<DeviceV2>,
+    device: Option<StoredDevice>,
     /// Before the record's `changed`.
     #[prost(int64, tag = "3")]
     first_used: i64,
@@ -40,7 +40,7 @@ pub(super) struct KnownDeviceV2 {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct ConfirmationV2 {
+pub(super) struct StoredConfirmation {
     #[prost(bytes = "vec", tag = "1")]
     jwk_thumbprint: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
@@ -48,17 +48,17 @@ pub(super) struct ConfirmationV2 {
 }
 
 /// All but its id; `None` where that says nothing.
-pub(super) fn encode_device(device: &Device) -> Option<DeviceV2> {
-    let told = DeviceV2 {
+pub(super) fn encode_device(device: &Device) -> Option<StoredDevice> {
+    let told = StoredDevice {
         platform: device.platform.clone(),
         name: device.name.clone(),
         user_agent: device.user_agent.clone(),
         ip_address: device.ip_address.clone(),
     };
-    (told != DeviceV2::default()).then_some(told)
+    (told != StoredDevice::default()).then_some(told)
 }
 
-pub(super) fn decode_device(id: &str, device: DeviceV2) -> Result<Device, DecodeError> {
+pub(super) fn decode_device(id: &str, device: StoredDevice) -> Result<Device, DecodeError> {
     Ok(Device {
         id: if id.is_empty() { None } else { Some(DeviceId::parse(id)?) },
         platform: device.platform,
@@ -68,8 +68,8 @@ pub(super) fn decode_device(id: &str, device: DeviceV2) -> Result<Device, Decode
     })
 }
 
-pub(super) fn encode_known(known: &KnownDevice, changed: Timestamp) -> KnownDeviceV2 {
-    KnownDeviceV2 {
+pub(super) fn encode_known(known: &KnownDevice, changed: Timestamp) -> StoredKnownDevice {
+    StoredKnownDevice {
         id: known.device.id.as_ref().map(ToString::to_string).unwrap_or_default(),
         device: encode_device(&known.device),
         first_used: changed.millis() - known.first_used.millis(),
@@ -78,7 +78,7 @@ pub(super) fn encode_known(known: &KnownDevice, changed: Timestamp) -> KnownDevi
     }
 }
 
-pub(super) fn decode_known(known: KnownDeviceV2, changed: Timestamp) -> Result<KnownDevice, DecodeError> {
+pub(super) fn decode_known(known: StoredKnownDevice, changed: Timestamp) -> Result<KnownDevice, DecodeError> {
     let first_used = moment(changed.millis().saturating_sub(known.first_used));
     Ok(KnownDevice {
         device: decode_device(&known.id, known.device.unwrap_or_default())?,
@@ -88,18 +88,18 @@ pub(super) fn decode_known(known: KnownDeviceV2, changed: Timestamp) -> Result<K
     })
 }
 
-pub(super) fn encode_confirmation(confirmation: &Confirmation) -> ConfirmationV2 {
+pub(super) fn encode_confirmation(confirmation: &Confirmation) -> StoredConfirmation {
     match confirmation {
         Confirmation::JwkThumbprint(thumbprint) => {
-            ConfirmationV2 { jwk_thumbprint: thumbprint.to_vec(), certificate_thumbprint: Vec::new() }
+            StoredConfirmation { jwk_thumbprint: thumbprint.to_vec(), certificate_thumbprint: Vec::new() }
         }
         Confirmation::CertificateThumbprint(thumbprint) => {
-            ConfirmationV2 { jwk_thumbprint: Vec::new(), certificate_thumbprint: thumbprint.to_vec() }
+            StoredConfirmation { jwk_thumbprint: Vec::new(), certificate_thumbprint: thumbprint.to_vec() }
         }
     }
 }
 
-pub(super) fn decode_confirmation(confirmation: &ConfirmationV2) -> Result<Confirmation, DecodeError> {
+pub(super) fn decode_confirmation(confirmation: &StoredConfirmation) -> Result<Confirmation, DecodeError> {
     if confirmation.certificate_thumbprint.is_empty() {
         Ok(Confirmation::JwkThumbprint(bytes(&confirmation.jwk_thumbprint, "confirmation")?))
     } else {

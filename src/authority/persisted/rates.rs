@@ -8,7 +8,7 @@ use crate::domain::subject::Rates;
 use crate::domain::time::Timestamp;
 
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(super) struct RatesV2 {
+pub(super) struct StoredRates {
     #[prost(uint64, tag = "1")]
     refreshes: u64,
     #[prost(uint64, tag = "2")]
@@ -16,13 +16,13 @@ pub(super) struct RatesV2 {
 }
 
 /// `None` where nothing is used.
-pub(super) fn encode_rates(rates: Rates, changed: Timestamp) -> Option<RatesV2> {
+pub(super) fn encode_rates(rates: Rates, changed: Timestamp) -> Option<StoredRates> {
     let after = |used: Used| u64::try_from(used.to_nanos().saturating_sub(nanos(changed))).unwrap_or(0);
-    let used = RatesV2 { refreshes: after(rates.refreshes), logins: after(rates.logins) };
-    (used != RatesV2::default()).then_some(used)
+    let used = StoredRates { refreshes: after(rates.refreshes), logins: after(rates.logins) };
+    (used != StoredRates::default()).then_some(used)
 }
 
-pub(super) fn decode_rates(rates: RatesV2, changed: Timestamp) -> Rates {
+pub(super) fn decode_rates(rates: StoredRates, changed: Timestamp) -> Rates {
     let used = |after: u64| match i64::try_from(after) {
         Ok(after) if after > 0 => Used::from_nanos(nanos(changed).saturating_add(after)),
         _ => Used::default(),

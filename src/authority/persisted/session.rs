@@ -12,14 +12,16 @@ use crate::domain::subject::SubjectRecord;
 use crate::domain::time::Timestamp;
 use crate::domain::token::SessionSecret;
 
-use super::device::{ConfirmationV2, DeviceV2, decode_confirmation, decode_device, encode_confirmation, encode_device};
+use super::device::{
+    StoredConfirmation, StoredDevice, decode_confirmation, decode_device, encode_confirmation, encode_device,
+};
 use super::{DecodeError, bytes, moment};
 
 /// Times are milliseconds from another that they usually equal or follow: what is zero is not written,
 /// and what is small is short. Millions of these are kept in memory.
 #[derive(Clone, PartialEq, Message)]
 #[prost(skip_debug)]
-pub(super) struct SessionV2 {
+pub(super) struct StoredSession {
     /// Its id, its secret, and the random part of its access token's `jti`.
     #[prost(bytes = "vec", tag = "1")]
     random: Vec<u8>,
@@ -32,9 +34,9 @@ pub(super) struct SessionV2 {
     #[prost(string, tag = "6")]
     claims_json: String,
     #[prost(message, optional, tag = "7")]
-    device: Option<DeviceV2>,
+    device: Option<StoredDevice>,
     #[prost(message, optional, tag = "8")]
-    confirmation: Option<ConfirmationV2>,
+    confirmation: Option<StoredConfirmation>,
     /// The generation less the first.
     #[prost(uint64, tag = "9")]
     rotations: u64,
@@ -56,7 +58,7 @@ pub(super) struct SessionV2 {
     #[prost(uint32, tag = "15")]
     access_epoch: u32,
     #[prost(message, optional, tag = "16")]
-    access: Option<AccessV2>,
+    access: Option<StoredAccess>,
     #[prost(string, optional, tag = "17")]
     next_claims_json: Option<String>,
     #[prost(string, tag = "18")]
@@ -67,7 +69,7 @@ pub(super) struct SessionV2 {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct AccessV2 {
+struct StoredAccess {
     /// After `refreshed`.
     #[prost(int64, tag = "2")]
     issued: i64,
@@ -78,20 +80,20 @@ struct AccessV2 {
     key: u32,
     /// Present where the token was narrowed.
     #[prost(message, optional, tag = "5")]
-    scope: Option<NamesV2>,
+    scope: Option<StoredNames>,
     #[prost(message, optional, tag = "6")]
-    audience: Option<NamesV2>,
+    audience: Option<StoredNames>,
     #[prost(uint32, tag = "7")]
     epoch: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct NamesV2 {
+struct StoredNames {
     #[prost(string, repeated, tag = "1")]
     names: Vec<String>,
 }
 
-impl Zeroize for SessionV2 {
+impl Zeroize for StoredSession {
     fn zeroize(&mut self) {
         self.random.zeroize();
         self.claims_json.zeroize();
@@ -99,28 +101,28 @@ impl Zeroize for SessionV2 {
     }
 }
 
-impl Drop for SessionV2 {
+impl Drop for StoredSession {
     fn drop(&mut self) {
         self.zeroize();
     }
 }
 
-impl ZeroizeOnDrop for SessionV2 {}
+impl ZeroizeOnDrop for StoredSession {}
 
 /// Secrets and personal data.
-impl std::fmt::Debug for SessionV2 {
+impl std::fmt::Debug for StoredSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SessionV2(..)")
+        f.write_str("StoredSession(..)")
     }
 }
 
-pub(super) fn encode_session(session: &Session, record: &SubjectRecord) -> SessionV2 {
+pub(super) fn encode_session(session: &Session, record: &SubjectRecord) -> StoredSession {
     let changed = record.changed;
     let known = record.devices.iter().position(|known| known.device == session.device);
     let unknown = known.is_none().then_some(&session.device);
     let Session { created, refreshed, expires, access_until, .. } = *session;
     let between = |later: Timestamp, earlier: Timestamp| later.millis() - earlier.millis();
-    SessionV2 {
+    StoredSession {
         random: [session.id.0, *session.secret.expose(), session.access.random].concat(),
         client: session.client.as_str().to_owned(),
         audience: session.audience.iter().map(ToString::to_string).collect(),
@@ -138,7 +140,7 @@ pub(super) fn encode_session(session: &Session, record: &SubjectRecord) -> Sessi
         expires: between(expires, created),
         access_until: between(access_until, refreshed),
         access_epoch: session.access_epoch,
-        access: Some(AccessV2 {
+        access: Some(StoredAccess {
             issued: between(session.access.issued, refreshed),
             expires: between(access_until, session.access.expires),
             epoch: session.access.epoch,
@@ -154,12 +156,12 @@ fn encode_claims(claims: &Claims) -> String {
     if members.is_empty() { String::new() } else { serde_json::to_string(members).unwrap_or_default() }
 }
 
-fn names<T: ToString>(names: &[T]) -> NamesV2 {
-    NamesV2 { names: names.iter().map(ToString::to_string).collect() }
+fn names<T: ToString>(names: &[T]) -> StoredNames {
+    StoredNames { names: names.iter().map(ToString::to_string).collect() }
 }
 
 pub(super) fn decode_session(
-    mut session: SessionV2,
+    mut session: StoredSession,
     devices: &[KnownDevice],
     changed: Timestamp,
 ) -> Result<Session, DecodeError> {
@@ -219,7 +221,7 @@ fn decode_claims(json: &str) -> Result<Claims, DecodeError> {
 }
 
 #[cfg(test)]
-impl SessionV2 {
+impl StoredSession {
     /// What of it says who somebody is, or opens his session.
     pub(super) fn texts(&self) -> [&[u8]; 3] {
         [&self.random, self.claims_json.as_bytes(), self.next_claims_json.as_deref().unwrap_or_default().as_bytes()]

@@ -78,7 +78,7 @@ fn a_record_survives_being_written_down() {
 #[test]
 fn what_a_record_was_read_into_is_cleared() {
     fn cleared<T: ZeroizeOnDrop>(_: &T) {}
-    let mut written = RecordV2::decode(&*encode(&record())).expect("a record");
+    let mut written = StoredRecord::decode(&*encode(&record())).expect("a record");
     cleared(&written);
     cleared(&written.sessions[0]);
     let mut session = written.sessions[0].clone();
@@ -91,7 +91,7 @@ fn what_a_record_was_read_into_is_cleared() {
 
 #[test]
 fn a_newer_format_is_refused_and_damage_never_panics() {
-    let mut newer = RecordV2::decode(&*encode(&record())).expect("a record");
+    let mut newer = StoredRecord::decode(&*encode(&record())).expect("a record");
     newer.format += 1;
     let newer = newer.encode_to_vec();
     assert!(matches!(decode(&newer), Err(DecodeError::Format(4))));
