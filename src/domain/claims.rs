@@ -84,6 +84,9 @@ impl Claims {
         if let Some((name, _)) = members.iter().find(|(_, value)| depth(value) > MAX_DEPTH) {
             return Err(InvalidClaims::TooDeep(name.clone()));
         }
+        if members.is_empty() {
+            return Ok(Self::default());
+        }
         let bytes = serde_json::to_vec(&members).map_or(usize::MAX, |json| json.len());
         if bytes > MAX_BYTES {
             return Err(InvalidClaims::TooLarge(bytes));
@@ -96,7 +99,7 @@ impl Claims {
         &self.members
     }
 
-    /// How many bytes they take as JSON.
+    /// How many bytes they take as JSON; none where there are none.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
