@@ -61,6 +61,12 @@
 //! and commits; whoever loses that race follows. Dates lie a publish-ahead in the future, so servers
 //! and verifiers know a key before it signs. The key set is published from memory.
 //!
+//! # Which thread does what
+//!
+//! Each gRPC connection lives on one of as many threads as there are cores, on that which serves the
+//! fewest (`app::lanes`): what is answered from memory wakes no other core. RSA signatures, the embedded
+//! store's writer, and HTTP with all that goes on in the background have threads of their own.
+//!
 //! # Who may call
 //!
 //! A caller is a registered client of a realm, and proves it by a secret, an assertion, a certificate or a

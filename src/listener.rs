@@ -3,21 +3,25 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::either::Either;
 use tracing::{debug, warn};
 
 use crate::config::{ConnectionLimits, Exposure};
 
-use connection::Transport;
+use connection::{Place, Transport};
+use lane::Lane;
 
 mod connection;
 mod identity;
+mod lane;
 mod tls;
 
 pub use connection::{Connection, Peer, Scarce, Untaken};
@@ -94,12 +98,37 @@ impl Listener {
 
     /// The connections, each once it is ready to be served. Whoever drops the stream closes the port.
     pub fn connections(self, limits: ConnectionLimits) -> impl Stream<Item = Connection> + Send {
-        let door = Door { socket: self.socket, places: Arc::new(Semaphore::new(limits.most)), full: false };
-        stream::unfold(door, async |mut door| Some((door.accept().await, door)))
-            .map(move |accepted| establish(accepted, self.tls.clone(), limits))
-            // One that takes its time keeps nobody behind it waiting.
-            .buffer_unordered(limits.most.min(MOST_HANDSHAKES))
-            .filter_map(std::future::ready)
+        let door = Door::new(self.socket, limits.most);
+        let accepted = stream::unfold(door, async |mut door| Some((door.accept().await, door)));
+        established(accepted, self.tls, limits)
+    }
+
+    /// The same in several streams, for runtimes of their own: a connection comes out of the one that
+    /// serves the fewest, and belongs to the runtime that polls it. The future accepts; whoever drops it
+    /// closes the port.
+    pub fn lanes(
+        self,
+        limits: ConnectionLimits,
+        count: NonZero<usize>,
+    ) -> (impl Future<Output = ()> + Send, Vec<impl Stream<Item = Connection> + Send>) {
+        let (mut lanes, mut streams) = (Vec::new(), Vec::new());
+        for _ in 0..count.get() {
+            // Bounded by the places that there are.
+            let (handed, waiting) = mpsc::unbounded_channel();
+            lanes.push(Lane::new(handed));
+            let arriving = UnboundedReceiverStream::new(waiting).filter_map(async |handed| lane::arrive(handed));
+            streams.push(established(arriving, self.tls.clone(), limits));
+        }
+        let mut door = Door::new(self.socket, limits.most);
+        let accepting = async move {
+            loop {
+                let accepted = door.accept().await;
+                if let Some(lane) = lanes.iter_mut().min_by_key(|lane| lane.open()) {
+                    lane.hand_over(accepted);
+                }
+            }
+        };
+        (accepting, streams)
     }
 }
 
@@ -114,7 +143,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// A connection that nothing was read from yet.
 struct Accepted {
     stream: TcpStream,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// Lets peers in while there are places.
@@ -126,6 +155,10 @@ struct Door {
 }
 
 impl Door {
+    fn new(socket: TcpListener, places: usize) -> Self {
+        Self { socket, places: Arc::new(Semaphore::new(places)), full: false }
+    }
+
     /// One that finds no place is closed at once: its client learns at once that it has to go
     /// elsewhere. Left in the kernel's queue it would look connected, and hang.
     async fn accept(&mut self) -> Accepted {
@@ -135,7 +168,7 @@ impl Door {
                     let place = self.places.clone().try_acquire_owned().ok();
                     let was_full = std::mem::replace(&mut self.full, place.is_none());
                     match place {
-                        Some(place) => return Accepted { stream, place },
+                        Some(place) => return Accepted { stream, place: place.into() },
                         None if !was_full => warn!("no place for another connection: server.max_connections are open"),
                         None => {}
                     }
@@ -154,6 +187,18 @@ impl Door {
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Those that are ready to be served. One that takes its time keeps nobody behind it waiting.
+fn established(
+    accepted: impl Stream<Item = Accepted> + Send,
+    tls: Option<Tls>,
+    limits: ConnectionLimits,
+) -> impl Stream<Item = Connection> + Send {
+    accepted
+        .map(move |accepted| establish(accepted, tls.clone(), limits))
+        .buffer_unordered(limits.most.min(MOST_HANDSHAKES))
+        .filter_map(std::future::ready)
 }
 
 /// What has to be done before a connection is served; each one for itself, beside the accepting.

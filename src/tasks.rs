@@ -42,6 +42,11 @@ impl Tasks {
         })
     }
 
+    /// Waits until `finished` was asked for, and every task has ended.
+    pub async fn ended(&self) {
+        self.tracker.wait().await;
+    }
+
     /// Waits until every task spawned so far has ended.
     pub async fn finished(&self) {
         self.stopped.cancel();

@@ -41,6 +41,18 @@ impl Cores {
     pub(crate) fn run_as_load<T: Send>(&self, work: impl Future<Output = T> + Send) -> std::io::Result<T> {
         on(&self.load, || Ok(runtime(&self.load)?.block_on(work)))
     }
+    /// Leaves the server's cores to those threads of a process whose names begin so, and moves its others, and what
+    /// they start, to the load generator's (Linux).
+    pub(crate) fn move_others_apart(&self, process: u32, stay: &str) -> std::io::Result<()> {
+        for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+            let thread = thread?;
+            let name = std::fs::read_to_string(thread.path().join("comm"))?;
+            if let (false, Ok(number)) = (name.starts_with(stay), thread.file_name().to_string_lossy().parse()) {
+                affinity::pin(Some(number), &self.load);
+            }
+        }
+        Ok(())
+    }
 }
 
 fn runtime(cores: &[usize]) -> std::io::Result<tokio::runtime::Runtime> {
@@ -49,7 +61,7 @@ fn runtime(cores: &[usize]) -> std::io::Result<tokio::runtime::Runtime> {
 
 fn on<T: Send>(cores: &[usize], work: impl FnOnce() -> T + Send) -> T {
     let pinned = || {
-        affinity::pin(cores);
+        affinity::pin(None, cores);
         work()
     };
     std::thread::scope(|scope| match scope.spawn(pinned).join() {
@@ -60,18 +72,19 @@ fn on<T: Send>(cores: &[usize], work: impl FnOnce() -> T + Send) -> T {
 
 #[cfg(target_os = "linux")]
 mod affinity {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
     pub(super) fn allowed() -> Vec<usize> {
         let allowed = sched_getaffinity(None).unwrap_or_default();
         (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core)).collect()
     }
 
-    pub(super) fn pin(cores: &[usize]) {
+    /// A thread by its number; `None`: this one.
+    pub(super) fn pin(thread: Option<i32>, cores: &[usize]) {
         let mut set = CpuSet::new();
         cores.iter().for_each(|core| set.set(*core));
         // Fails only if a core was taken away since: measured unpinned, then.
-        let _ = sched_setaffinity(None, &set);
+        let _ = sched_setaffinity(thread.and_then(Pid::from_raw), &set);
     }
 }
 
@@ -81,5 +94,5 @@ mod affinity {
         (0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).collect()
     }
 
-    pub(super) fn pin(_: &[usize]) {}
+    pub(super) fn pin(_: Option<i32>, _: &[usize]) {}
 }

@@ -12,7 +12,7 @@ use cores::CORES;
 use parts::Parts;
 use service::Service;
 use stores::{Backing, Stores};
-use table::{Bound, Figure, Section, Table};
+use table::Table;
 
 // Servers, and the load on them.
 mod callers;
@@ -42,6 +42,7 @@ mod watch;
 
 // What is shown.
 mod chart;
+mod goals;
 mod machine;
 mod performance_document;
 mod scale_document;
@@ -132,10 +133,7 @@ fn main() -> Result<(), Failure> {
         return CORES.run_as_load(revocation::subscriber(address))?;
     }
     if !arguments.role.is_empty() {
-        // Started on the server's cores, and on as many threads.
-        let threads = std::thread::available_parallelism()?.get();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-        return runtime.block_on(echo::serve()).map_err(|error| error.to_string().into());
+        return echo::serve().map_err(|error| error.to_string().into());
     }
     let machine = machine::description();
     machine.iter().for_each(|fact| println!("- {fact}"));
@@ -195,21 +193,8 @@ async fn measure(table: &mut Table, stores: &Stores, arguments: &Arguments) -> R
     if table.is_empty() {
         return Err(format!("no row's name contains `{}`", arguments.only).into());
     }
-    table.add_figures(asked_for(table));
+    table.add_figures(goals::figures(table));
     Ok(())
-}
-
-/// The floors of one of the systems to be replaced, as far as rows show them.
-fn asked_for(table: &Table) -> Vec<Figure> {
-    let rates = table.rates(Section::Service);
-    let rate = rates.iter().find(|(name, _)| name == "issue RS256").map(|(_, rate)| *rate);
-    let rate = rate.map(|rate| Figure::new("C11: issued a second", rate, "").bound(Bound::AtLeast(500.0)));
-    let slowest = |call: &str, most: f64| {
-        let p99 = table.slowest(Section::Service, call)?;
-        Some(Figure::new(format!("C11: slowest p99 of any {call} row"), p99, "ms").bound(Bound::AtMost(most)))
-    };
-    let slowest = [("refresh", 150.0), ("introspect", 50.0), ("revoke", 100.0)].map(|(call, most)| slowest(call, most));
-    rate.into_iter().chain(slowest.into_iter().flatten()).collect()
 }
 
 fn document(name: &str) -> std::path::PathBuf {

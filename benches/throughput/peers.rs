@@ -23,6 +23,9 @@ use crate::wire::Endpoint;
 const COMPARED: [(Algorithm, &[&str], bool); 2] =
     [(Algorithm::Rs256, &["oidc-provider", "express"], true), (Algorithm::EdDsa, &["oidc-provider"], false)];
 
+/// As our rows are named.
+pub(crate) const OURS: &str = "this service, gRPC";
+
 /// Introspection and refresh of each, once.
 pub(crate) async fn round(stores: &Stores, time: Duration) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::new();
@@ -36,7 +39,7 @@ pub(crate) async fn round(stores: &Stores, time: Duration) -> Result<Vec<Row>, F
         for (call, of) in [("introspect", 0), ("refresh", 1)].into_iter().filter(|(_, of)| introspect || *of == 1) {
             let (grpc, http) = ours[of];
             let row = |service: &str, measured| Row::new(Section::Peers, name(call, service), measured);
-            rows.push(row("this service, gRPC", grpc));
+            rows.push(row(OURS, grpc));
             rows.push(row("this service, HTTP/1.1", http));
             rows.extend(
                 theirs.iter().map(|(peer, (measured, resident))| {

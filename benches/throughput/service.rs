@@ -10,6 +10,7 @@ use crate::callers::{
     first_is_active, is_active,
 };
 use crate::collector::Collector;
+use crate::cores::CORES;
 use crate::load::{self, CALLERS, Measured, Pace};
 use crate::parts::Parts;
 use crate::process::Process;
@@ -22,6 +23,8 @@ use crate::{Failure, local};
 
 /// Of the store on each backing.
 const PREFIX: &str = "ta";
+/// How the names of the threads begin that sign.
+const SIGNERS: &str = "sign-";
 /// Where the default realm publishes its keys.
 const KEY_SET: &str = "/.well-known/jwks.json";
 /// In one request, and how many ask for so much at once: the server takes 32 such calls at a time.
@@ -61,8 +64,8 @@ impl<'a> Service<'a> {
                 let half = if spec.at_half_load { parts.echo_at_half_load(spec.limit).await? } else { None };
                 limits.push((parts.limit(spec.limit).await?, half));
             }
-            for start in [Start::Plain, Start::Traced, Start::Fresh] {
-                let of_start = |(spec, _): &(&&Spec, _)| start == Start::Plain || spec.call.start() == start;
+            for start in Start::ALL {
+                let of_start = |(spec, _): &(&&Spec, _)| start == Start::Plain || spec.start() == start;
                 let specs: Vec<_> = here.iter().zip(limits.clone()).filter(of_start).collect();
                 if specs.is_empty() {
                     continue;
@@ -70,7 +73,7 @@ impl<'a> Service<'a> {
                 let (server, time) = (self.start(backing, start).await?, self.time);
                 for (spec, limit) in specs {
                     let stock = self.stock(&server, spec).await?;
-                    if spec.call.start() == start {
+                    if spec.start() == start {
                         rows.push(row(&server, spec, stock, limit, time).await?);
                     }
                 }
@@ -82,10 +85,14 @@ impl<'a> Service<'a> {
     async fn start(&self, backing: Backing, start: Start) -> Result<Process, Failure> {
         let collector = match start {
             Start::Traced => vec![format!("--otlp-endpoint={}", Collector::start().await.endpoint())],
-            Start::Plain | Start::Fresh => Vec::new(),
+            Start::Plain | Start::Fresh | Start::SignersApart => Vec::new(),
         };
         let store = self.stores.url(backing, PREFIX).await?;
-        Process::authority(self.stores.directory(), &store, &collector).await
+        let server = Process::authority(self.stores.directory(), &store, &collector).await?;
+        if start == Start::SignersApart {
+            CORES.move_others_apart(server.id(), SIGNERS)?;
+        }
+        Ok(server)
     }
 
     /// What there is for a row; issued now, if it is the first one.

@@ -25,10 +25,9 @@ const USED: u64 = 1_000;
 const WATCHED: usize = 200;
 /// Not enough to see what a session takes.
 const FEW: u64 = 50_000;
-/// What a session may take in Redis, and what a server may: one of the systems to be replaced asks for less than
-/// a gigabyte with a tenth of these sessions.
+/// What a session may take in Redis, and what a server may with so many.
 const A_SESSION: Bound = Bound::AtMost(220.0);
-const A_SERVER: (u64, Bound) = (100_000, Bound::AtMost(1_000.0));
+const A_SERVER: (u64, Bound) = (100_000, Bound::AtMost(150.0));
 
 /// Measures at each size, so many times.
 pub(crate) async fn grow(
@@ -70,12 +69,14 @@ pub(crate) async fn grow(
 
 /// Of the process alone.
 fn process(server: &Process) -> Result<Vec<Figure>, Failure> {
-    let binary = precise(std::fs::metadata(BINARY)?.len()) / f64::from(1 << 20);
+    let binary = precise(std::fs::metadata(BINARY)?.len()) / 1e6;
+    let ready = server.ready_after.as_secs_f64() * 1e3;
     let mut figures = vec![
-        Figure::new("binary, stripped", binary, "MiB"),
-        Figure::new("start to ready, with keys", server.ready_after.as_secs_f64() * 1e3, "ms"),
+        Figure::new("binary, stripped", binary, "MB").bound(Bound::AtMost(25.0)),
+        Figure::new("start to ready, with keys", ready, "ms").bound(Bound::AtMost(150.0)),
     ];
-    figures.extend(server.resident().map(|resident| Figure::new("memory when idle", resident, "MiB")));
+    let idle = server.resident().map(|resident| Figure::new("memory when idle", resident, "MiB"));
+    figures.extend(idle.map(|idle| idle.bound(Bound::AtMost(30.0))));
     Ok(figures)
 }
 

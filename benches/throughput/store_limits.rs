@@ -146,6 +146,10 @@ impl Store for Still {
         1
     }
 
+    fn partition(&self, _: &RecordKey) -> u16 {
+        0
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         Ok(self.place(key).get().cloned())
     }

@@ -180,6 +180,13 @@ impl Table {
         lines.filter_map(|line| median(line.iter().filter_map(|row| millis(row.measured.p99)))).max_by(f64::total_cmp)
     }
 
+    /// Names, and how many times the echo's the p99 at half load is.
+    pub(crate) fn half_load_ratios(&self) -> Vec<(String, f64)> {
+        let ratio = |row: &Row| Some(millis(row.half?.0.p99)? / millis(row.half?.1?.p99)?);
+        let lines = self.lines.iter();
+        lines.filter_map(|line| Some((line[0].name.clone(), median(line.iter().filter_map(ratio))?))).collect()
+    }
+
     /// Names and calls a second of a section.
     pub(crate) fn rates(&self, section: Section) -> Vec<(String, f64)> {
         let lines = self.lines.iter().filter(|line| line[0].section == section);

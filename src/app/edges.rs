@@ -22,11 +22,12 @@ use crate::proto::v1::key_service_server::KeyServiceServer;
 use crate::proto::v1::otp_service_server::OtpServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
+use crate::tasks::Tasks;
 use crate::telemetry::call::Calls;
 use crate::telemetry::call_meter::CallMeter;
 use crate::{grpc, http, proto};
 
-use super::StartError;
+use super::{StartError, lanes};
 
 /// Serves gRPC until it is stopped.
 pub(super) fn grpc(
@@ -35,6 +36,7 @@ pub(super) fn grpc(
     authority: Arc<Authority>,
     health: HealthServer<impl HealthService>,
     calls: CallMeter,
+    tasks: Tasks,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
     let streams = grpc::OpenStreams::new(stopped.clone());
@@ -68,9 +70,23 @@ pub(super) fn grpc(
                 .max_decoding_message_size(grpc::limits::MAX_BATCH_BYTES),
         )
         .add_service(AuthorizationServer::new(grpc::ExtAuthz::new(gate)));
-    let connections = listener.connections(config.connections).map(Ok::<_, Infallible>);
-    let serving = server.serve_with_incoming_shutdown(connections, until(stopped));
-    Ok(async move { serving.await.map_err(|error| error.to_string()) })
+    let (accepting, lanes) = listener.lanes(config.connections, lanes::count());
+    let serving = lanes.into_iter().map(|connections| {
+        let connections = connections.map(Ok::<_, Infallible>);
+        let serving = server.clone().serve_with_incoming_shutdown(connections, until(stopped.clone()));
+        async move { serving.await.map_err(|error| error.to_string()) }
+    });
+    let served = lanes::run("grpc", serving.collect(), tasks);
+    Ok(async move {
+        tokio::pin!(served);
+        tokio::select! {
+            ended = &mut served => return ended,
+            () = accepting => {}
+            // Drops the future that accepts, and the port with it.
+            () = until(stopped) => {}
+        }
+        served.await
+    })
 }
 
 /// Serves gRPC health alone until it is stopped.

@@ -17,6 +17,7 @@ pub use crate::verify::VerifiedToken;
 use crate::verify::Verifier;
 
 use super::authorization::Permit;
+use super::ports::RecordKey;
 use super::{Authority, Error, Origin, Realm, is_cut_off};
 
 /// How long a caller waits for a revision that this instance has not read yet.
@@ -69,28 +70,24 @@ pub struct ActiveRefresh {
     pub issuer: Arc<str>,
 }
 
-/// The answer and how fresh it is.
+/// A token that is active, and as of when.
 #[derive(Debug, Clone)]
 pub struct Introspection {
-    /// `None`: not active, for whatever reason.
-    pub active: Option<Active>,
-    /// What this instance knew.
+    /// What it is.
+    pub active: Active,
+    /// What this instance knew of revocations that could have ended it.
     pub revision: Revision,
 }
 
 impl Authority {
-    /// Introspects an access or a refresh token.
-    pub async fn introspect_token(&self, realm: &str, request: &IntrospectToken) -> Result<Introspection, Error> {
-        let realm = self.realm(realm)?;
-        self.wait_for(&request.consistency).await?;
-        let answer = self.introspect(&realm, request).await?;
-        self.note_answered(&realm, &answer);
-        Ok(answer)
-    }
-
-    /// The same for a caller, which sees only tokens for its audiences, and refresh tokens of its own:
-    /// any other looks inactive, as one that does not exist (RFC 7662, section 2.2).
-    pub async fn introspect_token_for(&self, by: &Permit, request: &IntrospectToken) -> Result<Introspection, Error> {
+    /// Introspects an access or a refresh token for a caller, which sees only tokens for its audiences, and
+    /// refresh tokens of its own: any other looks inactive, as one that does not exist (RFC 7662, section
+    /// 2.2). `None`: not active, for whatever reason.
+    pub async fn introspect_token_for(
+        &self,
+        by: &Permit,
+        request: &IntrospectToken,
+    ) -> Result<Option<Introspection>, Error> {
         self.wait_for(&request.consistency).await?;
         self.introspect_visible(by, request).await
     }
@@ -101,7 +98,7 @@ impl Authority {
         by: &Permit,
         tokens: Vec<String>,
         consistency: Consistency,
-    ) -> Result<Vec<Introspection>, Error> {
+    ) -> Result<Vec<Option<Introspection>>, Error> {
         self.wait_for(&consistency).await?;
         let mut answers = Vec::with_capacity(tokens.len());
         for (done, token) in tokens.into_iter().enumerate() {
@@ -116,26 +113,19 @@ impl Authority {
         Ok(answers)
     }
 
-    /// Whoever checks an access token serves its holder: the session is in use.
-    fn note_answered(&self, realm: &Realm, answer: &Introspection) {
-        if let Some(Active::Access(token)) = &answer.active {
-            self.note_use(realm, token);
-        }
-    }
-
-    async fn introspect_visible(&self, by: &Permit, request: &IntrospectToken) -> Result<Introspection, Error> {
-        let answer = visible(self.introspect(by.realm(), request).await?, by.client());
-        self.note_answered(by.realm(), &answer);
-        Ok(answer)
-    }
-
-    async fn introspect(&self, realm: &Realm, request: &IntrospectToken) -> Result<Introspection, Error> {
-        let revision = self.index.revision();
-        let active = match realm.refresh_key.open(&realm.policy.realm, &request.token) {
+    async fn introspect_visible(&self, by: &Permit, request: &IntrospectToken) -> Result<Option<Introspection>, Error> {
+        let realm = by.realm();
+        let found = match realm.refresh_key.open(&realm.policy.realm, &request.token) {
             Some(token) => self.active_refresh(realm, &token).await?,
             None => self.active_access(realm, request).await?,
         };
-        Ok(Introspection { active: active.filter(|active| meets(active, request)), revision })
+        let sees = |active: &Active| by.client().is_none_or(|client| sees(client, active)) && meets(active, request);
+        let answer = found.filter(|introspection| sees(&introspection.active));
+        // Whoever checks an access token serves its holder: the session is in use.
+        if let Some(Introspection { active: Active::Access(token), .. }) = &answer {
+            self.note_use(realm, token);
+        }
+        Ok(answer)
     }
 
     async fn wait_for(&self, consistency: &Consistency) -> Result<(), Error> {
@@ -162,7 +152,7 @@ impl Authority {
         if invented { Err(Error::NotFresh) } else { Ok(()) }
     }
 
-    async fn active_access(&self, realm: &Realm, request: &IntrospectToken) -> Result<Option<Active>, Error> {
+    async fn active_access(&self, realm: &Realm, request: &IntrospectToken) -> Result<Option<Introspection>, Error> {
         let check = |verifier: &Verifier| verifier.verify(realm.name(), &request.token, self.now());
         let token = match self.with_newest_keys(realm.name(), check).await? {
             Ok(token) => token,
@@ -174,7 +164,22 @@ impl Authority {
         if matches!(request.consistency, Consistency::FullyConsistent) && !self.recorded(realm, &token).await? {
             return Ok(None);
         }
-        Ok(Some(Active::Access(token)))
+        let place = match Origin::of(&token) {
+            Some(Origin::Session(sid)) => Some(sid.into()),
+            Some(Origin::Subject(place)) => Some(place),
+            None => None,
+        };
+        let revision = self.known_of(realm, place);
+        // Of an entry that came after the first look, the revision says that it is in.
+        let answer = Introspection { active: Active::Access(token.clone()), revision };
+        Ok(if self.index.ended(&token) { None } else { Some(answer) })
+    }
+
+    /// How far is known what ends tokens of this record, or of the whole realm.
+    fn known_of(&self, realm: &Realm, place: Option<Place>) -> Revision {
+        let of_realm = self.store.partition(&RecordKey::realm(realm.name().clone()));
+        let of_record = place.map_or(of_realm, |place| self.store.partition(&realm.record_key(place)));
+        self.index.revision_of([of_realm, of_record])
     }
 
     /// Whether the record still stands behind an access token.
@@ -198,8 +203,9 @@ impl Authority {
     }
 
     /// A refresh token is active while the rules would answer it.
-    async fn active_refresh(&self, realm: &Realm, token: &RefreshToken) -> Result<Option<Active>, Error> {
+    async fn active_refresh(&self, realm: &Realm, token: &RefreshToken) -> Result<Option<Introspection>, Error> {
         let place = token.session.into();
+        let revision = self.known_of(realm, Some(place));
         let Some(record) = self.subjects.read(&realm.record_key(place)).await? else { return Ok(None) };
         let now = self.now().max(record.changed);
         let (Some(session), Some(subject)) = (record.session(token.session.session), record.subject.clone()) else {
@@ -209,27 +215,29 @@ impl Authority {
             return Ok(None);
         }
         let (session, issuer) = (session.clone(), realm.issuer.clone());
-        Ok(Some(Active::Refresh(Box::new(ActiveRefresh { subject, session, place, issuer }))))
+        let active = Active::Refresh(Box::new(ActiveRefresh { subject, session, place, issuer }));
+        Ok(Some(Introspection { active, revision }))
     }
 }
 
-/// What a client may see of an answer; without one, all.
-fn visible(introspection: Introspection, client: Option<&Client>) -> Introspection {
-    let Some(client) = client else { return introspection };
-    let Introspection { active, revision } = introspection;
-    let sees = |active: &Active| match active {
+/// Whether a client may know of it.
+fn sees(client: &Client, active: &Active) -> bool {
+    match active {
         Active::Access(token) => client.sees(&token.audience),
         // Its audience is the issuer, which is "any" client's too.
         Active::Refresh(refresh) => refresh.session.client == client.id || client.audiences == Allowed::Any,
-    };
-    Introspection { active: active.filter(sees), revision }
+    }
 }
 
 fn meets(active: &Active, request: &IntrospectToken) -> bool {
-    let (audience, scope): (Vec<&str>, &[Scope]) = match active {
-        Active::Access(token) => (token.audience.iter().map(Audience::as_str).collect(), &token.scope),
-        Active::Refresh(refresh) => (vec![&refresh.issuer], &refresh.session.scope),
+    let is_for = |required: &Audience| match active {
+        Active::Access(token) => token.audience.contains(required),
+        Active::Refresh(refresh) => *refresh.issuer == *required.as_str(),
     };
-    request.required_audience.as_ref().is_none_or(|required| audience.contains(&required.as_str()))
+    let scope = match active {
+        Active::Access(token) => &token.scope,
+        Active::Refresh(refresh) => &refresh.session.scope,
+    };
+    request.required_audience.as_ref().is_none_or(is_for)
         && request.required_scope.iter().all(|required| scope.contains(required))
 }

@@ -217,6 +217,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Into how many logs of their own its revocations are split; fixed for the store's life.
     fn partitions(&self) -> u16;
 
+    /// Into which of them the revocations of this record go.
+    fn partition(&self, key: &RecordKey) -> u16;
+
     /// Reads one record.
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError>;
 

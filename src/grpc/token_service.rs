@@ -242,12 +242,11 @@ fn introspect(request: v1::IntrospectTokenRequest) -> Result<IntrospectToken, Er
 }
 
 /// An inactive token answers `active = false` and nothing else (RFC 7662, section 2.2).
-fn introspection(answer: Introspection) -> v1::IntrospectTokenResponse {
-    let revision = answer.revision.to_string();
-    match answer.active {
-        None => v1::IntrospectTokenResponse::default(),
-        Some(Active::Access(token)) => access(&token, revision),
-        Some(Active::Refresh(refresh)) => refresh_answer(&refresh, revision),
+fn introspection(answer: Option<Introspection>) -> v1::IntrospectTokenResponse {
+    let Some(Introspection { active, revision }) = answer else { return v1::IntrospectTokenResponse::default() };
+    match active {
+        Active::Access(token) => access(&token, revision.to_string()),
+        Active::Refresh(refresh) => refresh_answer(&refresh, revision.to_string()),
     }
 }
 

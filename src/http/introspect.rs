@@ -29,7 +29,7 @@ pub(super) async fn introspect(
     let (token, consistency) = (form.required("token")?, Consistency::default());
     let request = IntrospectToken { token, required_audience, required_scope, consistency };
     let answer = edge.authority.introspect_token_for(&permit, &request).await?;
-    let answer = match answer.active {
+    let answer = match answer.map(|introspection| introspection.active) {
         // And nothing else (RFC 7662, section 2.2).
         None => json!({ "active": false }),
         Some(Active::Access(token)) => access(&token),

@@ -25,6 +25,26 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Plaintext, or TLS after its handshake.
 pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
+/// What an open connection takes up.
+#[derive(Debug)]
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _lane: Option<Arc<()>>,
+}
+
+impl From<OwnedSemaphorePermit> for Place {
+    fn from(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: permit, _lane: None }
+    }
+}
+
+impl Place {
+    /// The same, in a lane too.
+    pub(super) fn in_lane(self, lane: Arc<()>) -> Self {
+        Self { _lane: Some(lane), ..self }
+    }
+}
+
 /// A connection over `T`. It fails with `TimedOut` if no byte has moved either way for `peer_timeout`,
 /// or if its peer does not take an answer.
 #[derive(Debug)]
@@ -37,16 +57,11 @@ pub struct Connection<T = Transport> {
     moved: bool,
     /// The end of the last turn in which one did.
     last_moved: Instant,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl<T> Connection<T> {
-    pub(super) fn new(
-        transport: T,
-        identity: Option<Identity>,
-        peer_timeout: Duration,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(super) fn new(transport: T, identity: Option<Identity>, peer_timeout: Duration, place: Place) -> Self {
         let (now, turn) = (Instant::now(), peer_timeout.min(ANSWER_TIMEOUT));
         let mut turns = tokio::time::interval_at(now + turn, turn);
         // Missed turns are not made up for: in two at once no answer would have had its time.
@@ -230,7 +245,7 @@ mod tests {
         let (server, client) = tokio::io::duplex(buffer);
         let places = Arc::new(Semaphore::new(1));
         let place = places.clone().acquire_owned().await.expect("open");
-        (Connection::new(server, None, TIMEOUT, place), client, places)
+        (Connection::new(server, None, TIMEOUT, place.into()), client, places)
     }
 
     fn timed_out<T: std::fmt::Debug>(result: io::Result<T>) {

@@ -59,6 +59,10 @@ impl Store for ObservedStore {
         self.inner.partitions()
     }
 
+    fn partition(&self, key: &RecordKey) -> u16 {
+        self.inner.partition(key)
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         let started = Instant::now();
         let answer = self.inner.load(key).await;

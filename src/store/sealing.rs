@@ -106,6 +106,10 @@ impl Store for SealedStore {
         self.inner.partitions()
     }
 
+    fn partition(&self, key: &RecordKey) -> u16 {
+        self.inner.partition(key)
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         refuse_vault(key)?;
         self.inner.load(key).await?.map(|stored| unseal(&self.keyring, key, stored)).transpose()

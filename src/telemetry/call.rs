@@ -2,7 +2,7 @@
 //! OpenTelemetry. Sees the method's name, `traceparent` and the status, never a message, and says nothing
 //! that a client worded.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,7 +17,7 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::call_meter::{CallMeter, reason};
+use super::call_meter::{CallMeter, MethodMeter, OK, reason};
 use super::trace_parent::TraceParent;
 use crate::config::{TraceConfig, TraceRatio};
 use crate::proto::v1::ErrorReason;
@@ -36,7 +36,7 @@ const FOREIGN: [&str; 3] = [
 const OTHER: &str = "_OTHER";
 /// By number.
 const CODES: [&str; 17] = [
-    "OK",
+    OK,
     "CANCELLED",
     UNKNOWN,
     "INVALID_ARGUMENT",
@@ -67,9 +67,10 @@ pub struct Calls(Arc<Observer>);
 struct Observer {
     /// `None`: no call is traced.
     ratio: Option<TraceRatio>,
-    /// `package.Service/Method`
-    methods: HashSet<String>,
-    meter: CallMeter,
+    /// By `package.Service/Method`.
+    methods: HashMap<String, Arc<MethodMeter>>,
+    /// Of methods that clients make up.
+    others: Arc<MethodMeter>,
 }
 
 impl Calls {
@@ -80,9 +81,10 @@ impl Calls {
             let name = service.full_name().to_owned();
             service.methods().map(move |method| format!("{name}/{}", method.name())).collect::<Vec<_>>()
         });
-        let methods = methods.chain(FOREIGN.map(str::to_owned)).collect();
+        let methods = methods.chain(FOREIGN.map(str::to_owned));
+        let methods = methods.map(|method| (method.clone(), Arc::new(meter.of(&method)))).collect();
         let ratio = config.otlp_endpoint.as_ref().map(|_| config.ratio);
-        Self(Arc::new(Observer { ratio, methods, meter }))
+        Self(Arc::new(Observer { ratio, methods, others: Arc::new(meter.of(OTHER)) }))
     }
 
     fn call(&self, path: &str, headers: &HeaderMap) -> Option<Call> {
@@ -91,10 +93,10 @@ impl Calls {
         if method.starts_with(HEALTH) {
             return None;
         }
-        let known = observer.methods.get(method).map(String::as_str);
-        let (span, observer) = (observer.span(known, headers), observer.clone());
-        let method = known.unwrap_or(OTHER).to_owned();
-        Some(Call { span, observer, method, started: Instant::now(), ended: false })
+        let known = observer.methods.get_key_value(method);
+        let span = observer.span(known.map(|(name, _)| name.as_str()), headers);
+        let meter = known.map_or(&observer.others, |(_, meter)| meter).clone();
+        Some(Call { span, meter, started: Instant::now(), ended: false })
     }
 }
 
@@ -138,8 +140,7 @@ fn span(method: Option<&str>, parent: Option<TraceParent>) -> Span {
 /// A call under way. Its span ends with it.
 struct Call {
     span: Option<Span>,
-    observer: Arc<Observer>,
-    method: String,
+    meter: Arc<MethodMeter>,
     started: Instant,
     ended: bool,
 }
@@ -158,7 +159,7 @@ impl Call {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        self.observer.meter.observe(&self.method, code, reason, self.started.elapsed());
+        self.meter.observe(code, reason, self.started.elapsed());
         if let Some(span) = &self.span {
             span.record("rpc.response.status_code", code);
             if FAILURES.contains(&code) {

@@ -1,6 +1,7 @@
 //! How long calls take and how they end: one histogram, by the current RPC conventions of OpenTelemetry
 //! in Prometheus' spelling. Each label has as many values as the API has names.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -16,6 +17,8 @@ use crate::proto::v1::ErrorReason;
 
 /// From what a cached introspection takes to the deadline of a call.
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// How most calls end.
+pub(super) const OK: &str = "OK";
 /// What an answer without our reason has in its place.
 const NONE: &str = "";
 
@@ -41,15 +44,41 @@ impl CallMeter {
         Self(family)
     }
 
-    pub(super) fn observe(&self, method: &str, code: &'static str, reason: Option<ErrorReason>, took: Duration) {
-        let error_type = reason.map_or(NONE, |reason| reason.as_str_name().trim_start_matches("ERROR_REASON_"));
-        let labels = Labels {
+    /// For the calls of one method.
+    pub(super) fn of(&self, method: &str) -> MethodMeter {
+        MethodMeter { meter: self.clone(), method: method.to_owned(), answered: OnceLock::new() }
+    }
+}
+
+/// Observes the calls of one method.
+#[derive(Debug)]
+pub(super) struct MethodMeter {
+    meter: CallMeter,
+    method: String,
+    /// Where most calls go, found once.
+    answered: OnceLock<Histogram>,
+}
+
+impl MethodMeter {
+    pub(super) fn observe(&self, code: &'static str, reason: Option<ErrorReason>, took: Duration) {
+        let took = took.as_secs_f64();
+        match (code, reason) {
+            (OK, None) => self.answered.get_or_init(|| self.histogram(OK, NONE)).observe(took),
+            (_, None) => self.histogram(code, NONE).observe(took),
+            (_, Some(reason)) => {
+                let error_type = reason.as_str_name().trim_start_matches("ERROR_REASON_");
+                self.histogram(code, error_type).observe(took);
+            }
+        }
+    }
+
+    fn histogram(&self, code: &'static str, error_type: &'static str) -> Histogram {
+        self.meter.0.get_or_create_owned(&Labels {
             rpc_system_name: "grpc",
-            rpc_method: method.to_owned(),
+            rpc_method: self.method.clone(),
             rpc_response_status_code: code,
             error_type,
-        };
-        self.0.get_or_create(&labels).observe(took.as_secs_f64());
+        })
     }
 }
 

@@ -256,6 +256,13 @@ impl RevocationIndex {
         read(&self.heads).iter().flatten().copied().collect()
     }
 
+    /// How far those of two partitions have been, which may be one.
+    pub fn revision_of(&self, partitions: [u16; 2]) -> Revision {
+        let heads = read(&self.heads);
+        let [first, second] = partitions.map(|partition| heads.get(usize::from(partition)).copied().flatten());
+        first.into_iter().chain(second.filter(|_| first != second)).collect()
+    }
+
     /// Forgets what only expired tokens could meet.
     pub fn prune(&self, now: Timestamp) {
         for shard in &self.shards {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use token_authority::domain::policy::{AtLimit, LateRecovery, Rotation};
+use token_authority::domain::revocation::Revision;
 use token_authority::proto::v1;
 use tonic::Code;
 
@@ -257,6 +258,12 @@ async fn freshness_is_what_was_asked_for() {
         let answer = client.introspect_token(ask(token, Requirement::AtLeastAsFresh(revision.clone()))).await;
         assert_eq!(answer.expect("fresh enough").into_inner().active, active);
     }
+    let revision = server.revoke(&server.login("bob", "laptop").await.access_token).await.revision;
+    let answer = client.introspect_token(ask(&bob.access_token, Requirement::AtLeastAsFresh(revision.clone()))).await;
+    let known = Revision::parse(&answer.expect("fresh enough").into_inner().revision).expect("a revision");
+    let revoked = Revision::parse(&revision).expect("a revision").positions()[0];
+    assert!(known.positions().iter().any(|known| known.partition == revoked.partition && *known >= revoked));
+    assert!(known.positions().len() <= 2, "of bob and of the realm, however many partitions there are");
     let nonsense = client.introspect_token(ask(&bob.access_token, Requirement::AtLeastAsFresh("!".into()))).await;
     assert_eq!(refusal(&nonsense.expect_err("nonsense")), (Code::InvalidArgument, "INVALID_REQUEST".into()));
     // One that no log has reached: partition 0, number 2^63, tag 0.

@@ -180,6 +180,10 @@ impl Store for EmbeddedStore {
         1
     }
 
+    fn partition(&self, _: &RecordKey) -> u16 {
+        0
+    }
+
     /// Reads on the calling task: nearly always a few microseconds in the engine's cache or the
     /// system's, less than the way to a blocking thread and back, and never behind a write.
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {

@@ -290,6 +290,10 @@ impl Store for RedisStore {
         PARTITIONS
     }
 
+    fn partition(&self, key: &RecordKey) -> u16 {
+        partition(key)
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         let now = self.clock.now();
         let name = self.keys.record(key);

@@ -123,6 +123,10 @@ impl Store for FaultyStore {
         self.inner.partitions()
     }
 
+    fn partition(&self, key: &RecordKey) -> u16 {
+        self.inner.partition(key)
+    }
+
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         self.called(Call::Load);
         match self.next() {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Map;
+use token_authority::authority::authorization::Asked;
+use token_authority::authority::caller::{Anonymous, Credentials};
 use token_authority::authority::clients::Clients;
 use token_authority::authority::introspect_token::{Active, Consistency, IntrospectToken};
 use token_authority::authority::issue_token::{IssueKind, IssueToken, request_id};
@@ -174,7 +176,11 @@ impl World {
     pub(crate) async fn introspect(&self, token: &str, consistency: Consistency) -> Result<Option<Active>, Error> {
         let (token, required_scope) = (token.to_owned(), Vec::new());
         let request = IntrospectToken { token, required_audience: None, required_scope, consistency };
-        Ok(self.authority.introspect_token("web", &request).await?.active)
+        let call = "/token_authority.v1.TokenService/IntrospectToken";
+        let asked = Asked { call, realm: "web", subject: None, session: None };
+        let permit = self.authority.authorize(&asked, &Credentials::Nothing(Anonymous::Operator)).await?;
+        let answer = self.authority.introspect_token_for(&permit, &request).await?;
+        Ok(answer.map(|introspection| introspection.active))
     }
 
     /// As this instance answers by default: from memory.
