@@ -33,13 +33,14 @@ soak:
 	SOAK_SECONDS=$(SOAK_SECONDS) cargo test $(CARGO_FLAGS) --test security -- --nocapture --test-threads=1 \
 		floods:: slow_peers:: connection_limits:: silent_handshakes:: idle_connections::
 
-# What is found on the way goes to fuzz/found, which git ignores; the corpus is only read.
+# What is found on the way goes to fuzz/found, which git ignores; the corpus is only read. All targets are built first.
 fuzz:
 	@tests/prepare fuzz
 	@set -e; export PATH="$(CURDIR)/target/tools/bin:$$PATH"; cd fuzz; \
+	cargo fuzz build --dev -s none; \
 	for target in $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))); do \
 		mkdir -p found/$$target; \
-		cargo fuzz run -s none $$target found/$$target corpus/$$target -- \
+		cargo fuzz run --dev -s none $$target found/$$target corpus/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1; \
 	done
 

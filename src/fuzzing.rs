@@ -4,8 +4,7 @@
 //!
 //! Each function panics if its property does not hold, and says whether the bytes were accepted.
 
-use std::fs;
-use std::path::PathBuf;
+use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
@@ -15,16 +14,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt as _;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tempfile::NamedTempFile;
 
 use crate::authority::check_request;
 use crate::authority::persisted;
 use crate::authority::realm_record::{self, RealmRecord};
 use crate::config::{Config, Environment, Flags};
 use crate::domain::algorithm::Algorithm;
-use crate::domain::ids::{RealmName, Sid};
+use crate::domain::ids::{Audience, ClientId, RealmName, Sid};
 use crate::domain::revocation::{LogUpdate, Position};
 use crate::domain::time::Timestamp;
 use crate::domain::token::{RefreshToken, SessionSecret};
+use crate::domain::token_profile::{SaidBy, TokenProfile};
 use crate::http::form::Form;
 use crate::signing::key::SigningKey;
 use crate::signing::refresh_token::RefreshKey;
@@ -39,14 +40,25 @@ const COOKIE: &str = "__Host-access_token";
 static REALM_NAME: LazyLock<RealmName> = LazyLock::new(|| RealmName::parse(REALM).expect("a name"));
 
 /// A token as it comes; or, from a brace on, a line of header and the payload, which are signed with a
-/// right key so that nothing else refuses them. What is accepted is accepted again, says the same from
-/// memory, and is the only spelling of itself.
+/// right key so that nothing else refuses them. No token is right both where tokens say all that they can
+/// and where the realm says it for them.
 pub fn access_token(input: &[u8]) -> bool {
-    static VERIFIER: LazyLock<(SigningKey, Verifier)> = LazyLock::new(verifier);
-    let (key, verifier) = &*VERIFIER;
-    let text = if input.starts_with(b"{") { signed(key, input) } else { String::from_utf8_lossy(input).into_owned() };
-    let first = verifier.authenticate(&REALM_NAME, &text);
-    let again = verifier.authenticate(&REALM_NAME, &text);
+    /// An Ed25519 key (RFC 8410, section 7) of a seed that is no secret, so that the corpus stays true.
+    const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    static KEY: LazyLock<SigningKey> =
+        LazyLock::new(|| SigningKey::from_pkcs8(Algorithm::EdDsa, &[&HEAD[..], &[7; 32]].concat()).expect("a key"));
+    static VERIFIERS: LazyLock<[Verifier; 2]> =
+        LazyLock::new(|| [TokenProfile::default(), bare()].map(|profile| verifier(&KEY, profile)));
+    let text = if input.starts_with(b"{") { signed(&KEY, input) } else { String::from_utf8_lossy(input).into_owned() };
+    let accepted = VERIFIERS.iter().filter(|verifier| is_authentic(verifier, &text)).count();
+    assert!(accepted <= 1);
+    accepted == 1
+}
+
+/// What is accepted is accepted again, says the same from memory, and is the only spelling of itself.
+fn is_authentic(verifier: &Verifier, text: &str) -> bool {
+    let first = verifier.authenticate(&REALM_NAME, text);
+    let again = verifier.authenticate(&REALM_NAME, text);
     assert_eq!(first, again);
     let Ok(token) = first else { return false };
     for part in text.split('.') {
@@ -64,15 +76,24 @@ fn times(verifier: &Verifier, token: &Arc<VerifiedToken>) {
     assert!(!valid(expires.saturating_add(61)) && !valid(i64::MAX / 2_000));
 }
 
-fn verifier() -> (SigningKey, Verifier) {
-    /// An Ed25519 key (RFC 8410, section 7) of a seed that is no secret, so that the corpus stays true.
-    const HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-    let key = SigningKey::from_pkcs8(Algorithm::EdDsa, &[&HEAD[..], &[7; 32]].concat()).expect("a key");
+fn verifier(key: &SigningKey, profile: TokenProfile) -> Verifier {
     let (keys, issuers, index) = (KeySet::default(), Issuers::default(), RevocationIndex::new(1));
     keys.install(key.verify_key(REALM_NAME.clone()).expect("a public part")).expect("the first");
-    issuers.set(REALM_NAME.clone(), ["https://issuer.example".to_owned()], Arc::default());
+    issuers.set(REALM_NAME.clone(), ["https://issuer.example".to_owned()], Arc::new(profile));
     index.apply(&LogUpdate::Snapshot { head: Position { partition: 0, number: 1, tag: 0 }, entries: Vec::new() });
-    (key, Verifier::new(Arc::new(keys), Arc::new(issuers), Arc::new(index), 1 << 20))
+    Verifier::new(Arc::new(keys), Arc::new(issuers), Arc::new(index), 1 << 20)
+}
+
+fn bare() -> TokenProfile {
+    TokenProfile {
+        subject_claim: "user_id".to_owned(),
+        issuer: SaidBy::Realm(()),
+        audience: SaidBy::Realm(Audience::parse("api").expect("an audience")),
+        client: SaidBy::Realm(ClientId::parse("app").expect("a client")),
+        scope: SaidBy::Realm(()),
+        session: SaidBy::Realm(()),
+        confirmation: SaidBy::Realm(()),
+    }
 }
 
 fn signed(key: &SigningKey, input: &[u8]) -> String {
@@ -190,10 +211,10 @@ fn parameters(body: Vec<u8>) -> Option<Vec<(String, String)>> {
 /// A configuration file: it says the same each time, or what is wrong with it in lines that name the
 /// file and are lines indeed.
 pub fn config(input: &[u8]) -> bool {
-    static FILE: LazyLock<PathBuf> =
-        LazyLock::new(|| std::env::temp_dir().join(format!("fuzzed-{}.toml", std::process::id())));
-    fs::write(&*FILE, input).expect("writes");
-    let load = || Config::load(Flags { config: Some(FILE.clone()), ..Flags::default() }, &Environment::default());
+    let mut file = NamedTempFile::new().expect("a file");
+    file.write_all(input).expect("writes");
+    let flags = Flags { config: Some(file.path().to_owned()), ..Flags::default() };
+    let load = || Config::load(flags.clone(), &Environment::default());
     let loaded = load();
     assert_eq!(loaded, load());
     match loaded {
@@ -208,7 +229,8 @@ pub fn config(input: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 

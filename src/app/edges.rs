@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use envoy_types::ext_authz::v3::pb::AuthorizationServer;
 use futures::FutureExt as _;
@@ -31,9 +30,6 @@ use crate::telemetry::call_meter::CallMeter;
 use crate::{grpc, http, proto};
 
 use super::{StartError, lanes};
-
-/// How long a connection is used before its client is asked for a new one.
-const CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// Serves gRPC until it is stopped.
 pub(super) fn grpc(
@@ -121,7 +117,7 @@ fn http2(config: &Config) -> transport::Server {
         .http2_keepalive_interval(Some(ping))
         .http2_keepalive_timeout(Some(ping))
         // Clients come back to another instance behind a balancer of connections.
-        .max_connection_age(CONNECTION_AGE)
+        .max_connection_age(config.connections.age)
 }
 
 /// Serves HTTP until it is stopped.

@@ -148,7 +148,10 @@ impl RealmRecord {
                 _ => Arc::new(SigningKey::from_pkcs8(key.algorithm, &material).map_err(Error::internal)?),
             };
             keys.insert(key.number, parsed);
-            private.insert(key.number, material);
+            // Of two keys of one number, nobody knows which the tokens mean.
+            if private.insert(key.number, material).is_some() {
+                return Err(damaged(()));
+            }
             ring.push(key);
         }
         Ok(Self {

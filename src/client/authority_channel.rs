@@ -1,5 +1,9 @@
-//! A channel to the authority that proves with each call who makes it. Knows no call.
+//! A channel to the authority that proves with each call who makes it, and sends what never left over
+//! another connection. Knows no call.
 
+use std::error::Error;
+use std::future::poll_fn;
+use std::iter;
 use std::task::{Context, Poll};
 
 use http::header::AUTHORIZATION;
@@ -10,9 +14,13 @@ use tonic::transport::{self, Channel};
 use tower::Service;
 
 use super::proof::Proof;
+use super::replay::Replay;
 
 /// What [`ChannelOptions`](super::ChannelOptions) makes, for any generated client. A tonic `Channel` becomes
 /// one that proves nothing.
+///
+/// A server asks for a new connection now and then. A call that was still waiting for the old one when that
+/// closed is sent over the new one, so that it is not lost.
 #[derive(Debug, Clone)]
 pub struct AuthorityChannel {
     channel: Channel,
@@ -50,6 +58,24 @@ impl Service<Request<Body>> for AuthorityChannel {
                 Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
             }
         }
-        Box::pin(self.channel.call(request))
+        let (request, replay) = Replay::keep(request);
+        let sending = self.channel.call(request);
+        let mut channel = self.channel.clone();
+        Box::pin(async move {
+            match sending.await {
+                Err(error) if was_never_sent(&error) => {
+                    let Some(request) = replay.request() else { return Err(error) };
+                    poll_fn(|context| channel.poll_ready(context)).await?;
+                    channel.call(request).await
+                }
+                answered => answered,
+            }
+        })
     }
+}
+
+/// Only a request of which no byte has left is given back as canceled; of any other the outcome is unknown.
+fn was_never_sent(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = iter::successors(Some(error), |&error| error.source());
+    causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
 }

@@ -24,6 +24,7 @@ pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
             "max_connections",
             "peer_timeout",
             "handshake_timeout",
+            "connection_age",
             "realms",
         ],
     ),

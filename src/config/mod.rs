@@ -254,6 +254,7 @@ impl Config {
         let most = layers.read("server", "max_connections", connections::most);
         let peer_timeout = layers.read("server", "peer_timeout", connections::peer_timeout);
         let handshake_timeout = layers.read("server", "handshake_timeout", connections::handshake_timeout);
+        let age = layers.read("server", "connection_age", connections::age);
         let store = layers.read("store", "url", value::store_url).or_flag(flags.store, "--store");
         let safety = layers.read("store", "accept_unsafe", value::store_safety);
         let safety = safety.or_flag(flags.store_safety, "--accept-unsafe-store");
@@ -299,6 +300,7 @@ impl Config {
                 most: most.value.unwrap_or(default.connections.most),
                 peer_timeout: peer_timeout.value.unwrap_or(default.connections.peer_timeout),
                 handshake_timeout: handshake_timeout.value.unwrap_or(default.connections.handshake_timeout),
+                age: age.value.unwrap_or(default.connections.age),
             },
             store: store.value.unwrap_or(default.store),
             store_safety: safety.value.unwrap_or_default(),

@@ -144,6 +144,9 @@ impl Claims {
         if let Some((name, _)) = members.iter().find(|(_, value)| depth(value) > MAX_DEPTH) {
             return Err(InvalidClaims::TooDeep(name.clone()));
         }
+        if members.is_empty() {
+            return Ok(Self::default());
+        }
         let bytes = serde_json::to_vec(&*members).map_or(usize::MAX, |json| Zeroizing::new(json).len());
         if bytes > MAX_BYTES {
             return Err(InvalidClaims::TooLarge(bytes));
@@ -156,7 +159,7 @@ impl Claims {
         &self.members
     }
 
-    /// How many bytes they take as JSON.
+    /// How many bytes they take as JSON; none where there are none.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -63,7 +63,6 @@ mod tests {
     use std::net::Ipv4Addr;
     use std::num::NonZero;
     use std::pin::Pin;
-    use std::time::Duration;
 
     use futures::stream::{Stream, StreamExt as _};
 
@@ -90,8 +89,7 @@ mod tests {
         let address = (Ipv4Addr::LOCALHOST, 0).into();
         let listener = Listener::bind("grpc", address, Exposure::LoopbackOnly, None).await.expect("bound");
         let address = listener.address();
-        let timeout = Duration::from_secs(60);
-        let limits = ConnectionLimits { most: 16, peer_timeout: timeout, handshake_timeout: timeout };
+        let limits = ConnectionLimits { most: 16, ..ConnectionLimits::default() };
         let (accepting, lanes) = listener.lanes(limits, NonZero::new(2).expect("two"));
         let boxed = lanes.into_iter().map(|lane| Box::pin(lane) as Connections).collect::<Vec<_>>();
         let mut lanes: [Connections; 2] = boxed.try_into().ok().expect("two");

@@ -8,6 +8,7 @@ mod caller_matrix;
 mod certificates;
 mod client_allocations;
 mod client_dependencies;
+mod connection_age;
 mod connection_limits;
 mod deadlines;
 mod floods;

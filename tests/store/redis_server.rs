@@ -1,6 +1,7 @@
 //! A `redis-server` of the test's own, on a free port of this machine with its data in a temporary
 //! directory; ends with the test. Speaks just enough of the protocol to look into it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -148,6 +149,16 @@ impl RedisServer {
         let Reply::List(keys) = self.run(&["KEYS", "*"]) else { panic!("no keys") };
         let bytes = |reply| if let Reply::Bytes(Some(key)) = reply { key } else { panic!("no key: {reply:?}") };
         keys.into_iter().map(bytes).collect()
+    }
+
+    /// All that it holds, to the byte: each key's value, and when it expires.
+    pub(crate) fn dump(&self) -> BTreeMap<Vec<u8>, (Vec<u8>, i64)> {
+        let one = |key: Vec<u8>| {
+            let Ok(Reply::Bytes(Some(value))) = self.run_bytes(&[b"DUMP", &key]) else { panic!("no dump") };
+            let Ok(Reply::Integer(expires)) = self.run_bytes(&[b"PEXPIRETIME", &key]) else { panic!("no time") };
+            (key, (value, expires))
+        };
+        self.keys().into_iter().map(one).collect()
     }
 
     async fn answers(&mut self) -> bool {

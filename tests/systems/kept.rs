@@ -134,8 +134,7 @@ pub(crate) fn dump(backend: &Backend) -> Vec<u8> {
         Backend::Redis(redis) => {
             let redis = redis.redis();
             let mut bytes = files(redis.directory());
-            for key in redis.keys() {
-                let Ok(Reply::Bytes(Some(value))) = redis.run_bytes(&[b"DUMP", &key]) else { panic!("no dump") };
+            for (key, (value, _)) in redis.dump() {
                 bytes.extend(key);
                 bytes.extend(value);
             }

@@ -14,7 +14,8 @@ use super::*;
 
 fn record() -> SubjectRecord {
     let time = Timestamp::from_millis;
-    let Some(claims) = json!({ "role": "admin", "n": [1, { "deep": true }] }).as_object().cloned() else { panic!() };
+    let claims = json!({ "role": "admin", "n": [1, 31.245270191439438, { "deep": true }] });
+    let Some(claims) = claims.as_object().cloned() else { panic!() };
     let session = Session {
         id: SessionId([1; 16]),
         secret: SessionSecret::new([2; 16]),

@@ -53,6 +53,7 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
         ("[server]\nmax_connections = 0", "c.toml:2: server.max_connections: 0: ", "from 1 to 1000000"),
         ("[server]\npeer_timeout = \"500ms\"", "c.toml:2: server.peer_timeout: ", "from 1s to 1h, in whole seconds"),
         ("[server]\nhandshake_timeout = \"2m\"", "c.toml:2: server.handshake_timeout: ", "from 1s to 1m, in whole"),
+        ("[server]\nconnection_age = \"0s\"", "c.toml:2: server.connection_age: ", "from 1s to 1day, in whole seconds"),
         ("[server]\nhealth = \"50052\"", "c.toml:2: server.health: ", "an IP address with a port"),
         ("[tls]\ncertificate = \"a\"", "c.toml:2: tls.certificate: ", "its private key is missing"),
         ("[tls]\nkey = \"a\"", "c.toml:2: tls.key: ", "its certificate is missing"),

@@ -41,12 +41,7 @@ async fn a_redis_that_forgets_is_refused_unless_the_operator_insists() {
 async fn servers_on_one_redis_exchange_their_key_without_a_stop() {
     let (redis, directory) = (RedisServer::start().await, TempDir::new().expect("a directory"));
     let url = redis.url("ta");
-    let [old, new] = [("old", "5a"), ("new", "5b")].map(|(name, byte)| {
-        let file = directory.path().join(name);
-        fs::write(&file, byte.repeat(32)).expect("a file");
-        fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
-        file.display().to_string()
-    });
+    let [old, new] = [("old", "5a"), ("new", "5b")].map(|(name, byte)| key_file(&directory, name, byte));
     let options = |keys: &[&str]| {
         let shared = ["--store", &url, "--public-url", "http://ta.example"];
         [&shared[..], keys].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
@@ -76,4 +71,45 @@ async fn servers_on_one_redis_exchange_their_key_without_a_stop() {
     let alone: Vec<_> = alone.iter().map(String::as_str).collect();
     let (status, stderr) = ServerProcess::fails_to_start(directory.path(), &alone);
     assert!(status.code() == Some(1) && stderr.contains("wrong key-encryption key"), "{stderr}");
+}
+
+/// Neither a wrong key nor a lost one, though it may make one: to the byte, with the times at which keys expire.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_the_right_key_changes_nothing_and_the_other_goes_on() {
+    let (redis, directory) = (RedisServer::start().await, TempDir::new().expect("a directory"));
+    let url = redis.url("ta");
+    let [right, wrong] = [("right", "5a"), ("wrong", "5b")].map(|(name, byte)| key_file(&directory, name, byte));
+    let lost = directory.path().join("lost").display().to_string();
+    let running = ServerProcess::start_in(directory.path(), &["--store", &url, "--key-file", &right]);
+    let mut tokens = TokenServiceClient::connect(running.endpoint()).await.expect("connects");
+    let login = v1::IssueTokenRequest { subject: "alice".to_owned(), ..v1::IssueTokenRequest::default() };
+    let ended = tokens.issue_token(login.clone()).await.expect("issues").into_inner().tokens.expect("tokens");
+    let revoke = v1::RevokeTokenRequest { token: ended.access_token, ..v1::RevokeTokenRequest::default() };
+    tokens.revoke_token(revoke).await.expect("revokes");
+    let pair = tokens.issue_token(login).await.expect("issues").into_inner().tokens.expect("tokens");
+
+    // Stands still, so that whatever changes is another's doing.
+    running.send_signal("STOP");
+    let before = redis.dump();
+    // Layout, vault, realm, subject, and the log with its head.
+    assert_eq!(before.len(), 6, "{before:?}");
+    for (key, refusal) in [(&wrong, "wrong key-encryption key"), (&lost, "lost is missing, and the store's data")] {
+        let arguments = ["--store", &url, "--key-file", key, "--dev"];
+        let (status, stderr) = ServerProcess::fails_to_start(directory.path(), &arguments);
+        assert!(status.code() == Some(1) && stderr.contains(refusal), "{stderr}");
+        assert_eq!(redis.dump(), before, "{key}");
+    }
+    assert!(!directory.path().join("lost").exists());
+    running.send_signal("CONT");
+
+    let request = v1::RefreshTokenRequest { refresh_token: pair.refresh_token, ..v1::RefreshTokenRequest::default() };
+    tokens.refresh_token(request).await.expect("goes on");
+    assert_ne!(redis.dump(), before, "a refresh shows");
+}
+
+fn key_file(directory: &TempDir, name: &str, byte: &str) -> String {
+    let file = directory.path().join(name);
+    fs::write(&file, byte.repeat(32)).expect("a file");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
+    file.display().to_string()
 }
