@@ -88,6 +88,7 @@ fn config() -> Config {
         lifetime: Duration::from_secs(300),
         attempts: 3,
         lockout: Duration::from_secs(900),
+        max_failures: 100,
         requests: RateLimit::new(5, Duration::from_secs(900)).unwrap(),
         delivery: CodeDelivery::Webhook { url, secret_file: "/run/secrets/sms".into() },
     });
