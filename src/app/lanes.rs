@@ -4,6 +4,7 @@
 use std::num::NonZero;
 use std::thread;
 
+use futures::future::try_join_all;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -41,10 +42,9 @@ pub(super) async fn run(
         thread::Builder::new().name(format!("{name}-{number}")).spawn(lane).map_err(|error| error.to_string())?;
         lanes.push(ended);
     }
-    for lane in lanes {
-        lane.await.map_err(|_| "a thread that served ended early".to_owned())??;
-    }
-    Ok(())
+    let outcomes =
+        lanes.into_iter().map(async |lane| lane.await.unwrap_or(Err("a thread that served ended early".to_owned())));
+    try_join_all(outcomes).await.map(drop)
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
                 None => std::future::pending().await,
             }
         };
-        let futures = vec![future(fails, Some("no".to_owned())), future(stays, None)];
+        let futures = vec![future(stays, None), future(fails, Some("no".to_owned()))];
         assert_eq!(run("lane", futures, Tasks::default()).await, Err("no".to_owned()));
         let mut names: Vec<_> = ended.iter().take(2).flatten().collect();
         names.sort();
