@@ -9,7 +9,8 @@ use std::{io, thread};
 
 use axum::extract::Path;
 use axum::routing::get;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::{Builder, Runtime};
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Bytes};
 use tonic::server::{Grpc, NamedService, UnaryService};
@@ -37,38 +38,51 @@ pub(crate) struct Blob {
 #[allow(clippy::print_stderr, reason = "the parent process reads the port from it")]
 pub(crate) fn serve() -> io::Result<()> {
     let any = (Ipv4Addr::LOCALHOST, 0).into();
-    let first = [socket(any)?, socket(any)?];
-    let [grpc, http] = [first[0].local_addr()?, first[1].local_addr()?];
-    let threads = thread::available_parallelism()?.get();
-    let others = (1..threads).map(|_| Ok([socket(grpc)?, socket(http)?]));
-    let sockets: Vec<_> = [Ok(first)].into_iter().chain(others).collect::<io::Result<_>>()?;
+    let first = Lane::listen([any, any])?;
+    let addresses = [first.grpc.local_addr()?, first.http.local_addr()?];
+    let others = (1..thread::available_parallelism()?.get()).map(|_| Lane::listen(addresses));
+    let lanes: Vec<_> = [Ok(first)].into_iter().chain(others).collect::<io::Result<_>>()?;
+    let [grpc, http] = addresses;
     eprintln!("listening grpc={grpc} http={http}");
     thread::scope(|scope| {
-        let threads: Vec<_> = sockets.into_iter().map(|sockets| scope.spawn(|| serve_on_one_core(sockets))).collect();
+        let threads: Vec<_> = lanes.into_iter().map(|lane| scope.spawn(|| lane.serve())).collect();
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
     })
 }
 
-/// Shares its port with those of other threads.
-fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = TcpSocket::new_v4()?;
-    socket.set_reuseport(true)?;
-    socket.bind(address)?;
-    Ok(socket)
+/// What serves on one core.
+struct Lane {
+    runtime: Runtime,
+    grpc: TcpListener,
+    http: TcpListener,
 }
 
-fn serve_on_one_core([grpc, http]: [TcpSocket; 2]) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let incoming = TcpIncoming::from(grpc.listen(BACKLOG)?).with_nodelay(Some(true));
-        let mut server = tonic::transport::Server::builder().max_concurrent_streams(256);
-        let grpc = server.add_service(Echo).serve_with_incoming(incoming);
-        let router = axum::Router::new().route("/{bytes}", get(text).post(text));
-        let http = axum::serve(http.listen(BACKLOG)?, router);
-        let (grpc, http) = tokio::join!(grpc, async { http.await });
-        grpc.map_err(io::Error::other)?;
-        http
-    })
+impl Lane {
+    fn listen(addresses: [SocketAddr; 2]) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let [grpc, http] = addresses.map(|address| {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseport(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        });
+        drop(entered);
+        Ok(Self { runtime, grpc: grpc?, http: http? })
+    }
+
+    fn serve(self) -> io::Result<()> {
+        self.runtime.block_on(async {
+            let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
+            let mut server = tonic::transport::Server::builder().max_concurrent_streams(256);
+            let grpc = server.add_service(Echo).serve_with_incoming(incoming);
+            let router = axum::Router::new().route("/{bytes}", get(text).post(text));
+            let http = axum::serve(self.http, router);
+            let (grpc, http) = tokio::join!(grpc, async { http.await });
+            grpc.map_err(io::Error::other)?;
+            http
+        })
+    }
 }
 
 async fn text(Path(bytes): Path<usize>, _: Bytes) -> Bytes {

@@ -122,8 +122,8 @@ impl Authority {
     pub async fn revoke_key(&self, realm: &str, kid: KeyId, reason: &str) -> Result<(KeyView, Revision), Error> {
         let realm = self.realm(realm)?;
         // Of a key that is none, the caller may have written anything.
-        let known = realm.keys.values().any(|key| *key.kid() == kid);
-        audit::key_revocation_asked(realm.name(), known.then_some(&kid), reason);
+        let is_one = realm.keys.values().any(|key| *key.kid() == kid);
+        audit::key_revocation_asked(realm.name(), is_one.then_some(&kid), reason);
         let policy = realm.policy.clone();
         let revoke = move |record: &mut RealmRecord, now| {
             let number = known(record, &kid)?;

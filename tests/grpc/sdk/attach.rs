@@ -10,7 +10,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 use tower::ServiceBuilder;
 
-use super::greeter::{Greeter, greet};
+use super::greeter::{Greeter, greet, refusal_of};
 
 async fn generation(greeter: &Greeter, session_id: &str) -> i64 {
     let request = v1::GetSessionRequest { session_id: session_id.to_owned(), ..Default::default() };
@@ -39,12 +39,14 @@ async fn a_refused_call_is_sent_again_with_the_next_token() {
         ..Default::default()
     };
     greeter.sessions.clone().update_session_claims(request).await.expect("updates");
+    let ended = [("authorization", format!("Bearer {}", login.access_token))];
+    assert_eq!(refusal_of(greeter.channel.clone(), &ended).await.code(), Code::Unauthenticated);
     assert_eq!(greet(channel.clone(), &[]).await.expect("greets"), "hello ann");
     assert_eq!(generation(&greeter, &login.session_id).await, 1);
 
     let request = v1::RevokeSessionRequest { session_id: login.session_id, ..Default::default() };
     greeter.sessions.clone().revoke_session(request).await.expect("revokes");
-    assert_eq!(greet(channel, &[]).await.expect_err("refused").code(), Code::Unauthenticated);
+    assert_eq!(refusal_of(channel, &[]).await.code(), Code::Unauthenticated);
     assert_eq!(*source.over().borrow(), Some(SessionOver(ErrorReason::SessionEnded)));
 }
 

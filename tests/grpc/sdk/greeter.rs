@@ -1,5 +1,7 @@
 //! The gRPC service of the examples, beside a real authority, and a way to call it.
 
+use std::time::Duration;
+
 use token_authority::proto::v1;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
@@ -75,4 +77,22 @@ where
     client.ready().await.map_err(|error| Status::unknown(error.into().to_string()))?;
     let path = http::uri::PathAndQuery::from_static("/example.Greeter/Hello");
     Ok(client.unary(request, path, ProstCodec::<(), String>::default()).await?.into_inner())
+}
+
+/// The first refusal: what was revoked, and that the authority is gone, gets to the greeter within a moment.
+pub(crate) async fn refusal_of<S>(channel: S, headers: &[(&'static str, String)]) -> Status
+where
+    S: GrpcService<Body> + Clone,
+    S::Error: Into<StdError>,
+    S::ResponseBody: http_body::Body<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as http_body::Body>::Error: Into<StdError> + Send,
+{
+    let refused = async {
+        loop {
+            if let Err(status) = greet(channel.clone(), headers).await {
+                return status;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), refused).await.expect("refused")
 }
