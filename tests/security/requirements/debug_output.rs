@@ -87,7 +87,6 @@ fn config() -> Config {
     config.realms[0].codes = Some(CodePolicy {
         lifetime: Duration::from_secs(300),
         attempts: 3,
-        max_failures: 100,
         lockout: Duration::from_secs(900),
         max_failures: 100,
         requests: RateLimit::new(5, Duration::from_secs(900)).unwrap(),
