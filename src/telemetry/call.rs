@@ -75,7 +75,7 @@ struct Observer {
 
 impl Calls {
     /// For the methods of an encoded `google.protobuf.FileDescriptorSet`, and foreign ones.
-    pub fn new(config: &TraceConfig, descriptors: &[u8], meter: CallMeter) -> Self {
+    pub fn new(config: &TraceConfig, descriptors: &[u8], meter: &CallMeter) -> Self {
         let pool = DescriptorPool::decode(descriptors).unwrap_or_default();
         let methods = pool.services().flat_map(|service| {
             let name = service.full_name().to_owned();
