@@ -1,9 +1,7 @@
 //! How soon whoever watches a subject's sessions at one server sees what happens at another, both on one Redis.
 
-use std::fs;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use token_authority::proto::v1;
 use token_authority::proto::v1::session_service_client::SessionServiceClient;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
@@ -20,12 +18,9 @@ const SEEN_WITHIN: Bound = Bound::AtMost(50.0);
 
 /// From sending a refresh, so that the refresh itself is in it too.
 pub(crate) async fn run(stores: &Stores) -> Result<Vec<Figure>, Failure> {
-    // Without realms of its own, so that calls from this machine need no client.
-    let directory = TempDir::new()?;
-    fs::create_dir(directory.path().join("realms"))?;
     let url = stores.url(Backing::Redis, "watch").await?;
-    let here = Process::authority(directory.path(), &url, &[]).await?;
-    let there = Process::authority(directory.path(), &url, &[]).await?;
+    let here = Process::authority(stores.directory(), &url, &[]).await?;
+    let there = Process::authority(stores.directory(), &url, &[]).await?;
     let mut tokens = TokenServiceClient::connect(format!("http://{}", here.grpc)).await?;
     let mut sessions = SessionServiceClient::connect(format!("http://{}", there.grpc)).await?;
 
