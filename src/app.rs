@@ -193,7 +193,7 @@ impl Server {
         let reload = Reload::new(authority.clone(), &base, config.clone(), &mut registry);
         let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone())?;
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
-        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, calls, tasks.clone(), stopped)?;
+        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, &calls, tasks.clone(), stopped)?;
         let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
         edges.extend(health_edge.map(|edge| tasks.spawn_edge("health", edge)));
         health.check(&watched).await;

@@ -37,7 +37,7 @@ pub(super) fn grpc(
     config: &Config,
     authority: Arc<Authority>,
     health: HealthServer<impl HealthService>,
-    calls: CallMeter,
+    calls: &CallMeter,
     tasks: Tasks,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
@@ -56,7 +56,7 @@ pub(super) fn grpc(
     let gate = grpc::Gate::new(authority, anonymous);
     let server = http2(config)
         // What a call passes, from the outside in. Traced first, so that refused calls are too.
-        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, &calls))
+        .layer(Calls::new(&config.traces, proto::FILE_DESCRIPTOR_SET, calls))
         .layer(grpc::limits::Limits::default())
         .layer(MapFutureLayer::new(attributed))
         .layer(grpc::Introspections::new(gate.clone()))
