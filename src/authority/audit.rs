@@ -83,7 +83,8 @@ pub(super) fn key_revocation_asked(realm: &RealmName, kid: Option<&KeyId>, reaso
     line!(info, realm, By::current(), event = "key_revocation_asked", kid, ?reason);
 }
 
-/// Logs that a session is to be ended, or all of a subject, client or realm; what follows from it stands in lines of its own.
+/// Logs that a session is to be ended, or all of a subject, client or realm; what follows from it stands in
+/// lines of its own.
 pub(super) fn revocation_asked(realm: &RealmName, session: Option<Sid>, reason: &str) {
     let session = session.map(|sid| hex(sid.session));
     line!(info, realm, By::current(), event = "revocation_asked", session, ?reason);
