@@ -48,6 +48,7 @@ mod tls;
 mod vitals;
 
 pub use import::import;
+use lanes::Lanes;
 use reload::Reload;
 pub use reload::ReloadError;
 pub use seal::rewrap;
@@ -193,7 +194,8 @@ impl Server {
         let reload = Reload::new(authority.clone(), &base, config.clone(), &mut registry);
         let http_edge = edges::http(http, &config, authority.clone(), health.readiness(), registry, stopped.clone())?;
         let health_edge = probes.map(|probes| edges::health(probes, &config, health_service.clone(), stopped.clone()));
-        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, &calls, tasks.clone(), stopped)?;
+        let lanes = Lanes { tasks: tasks.clone(), store: opened.clone() };
+        let grpc_edge = edges::grpc(grpc, &config, authority, health_service, &calls, lanes, stopped)?;
         let mut edges = vec![tasks.spawn_edge("grpc", grpc_edge), tasks.spawn_edge("http", http_edge)];
         edges.extend(health_edge.map(|edge| tasks.spawn_edge("health", edge)));
         health.check(&watched).await;

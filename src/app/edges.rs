@@ -24,12 +24,12 @@ use crate::proto::v1::key_service_server::KeyServiceServer;
 use crate::proto::v1::otp_service_server::OtpServiceServer;
 use crate::proto::v1::session_service_server::SessionServiceServer;
 use crate::proto::v1::token_service_server::TokenServiceServer;
-use crate::tasks::Tasks;
 use crate::telemetry::call::Calls;
 use crate::telemetry::call_meter::CallMeter;
 use crate::{grpc, http, proto};
 
-use super::{StartError, lanes};
+use super::StartError;
+use super::lanes::{self, Lanes};
 
 /// Serves gRPC until it is stopped.
 pub(super) fn grpc(
@@ -38,7 +38,7 @@ pub(super) fn grpc(
     authority: Arc<Authority>,
     health: HealthServer<impl HealthService>,
     calls: &CallMeter,
-    tasks: Tasks,
+    threads: Lanes,
     stopped: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = Result<(), String>> + Send + 'static, StartError> {
     let streams = grpc::OpenStreams::new(stopped.clone());
@@ -80,8 +80,9 @@ pub(super) fn grpc(
         let serving = server.clone().serve_with_incoming_shutdown(connections, until(stopped.clone()));
         async move { serving.await.map_err(|error| error.to_string()) }
     });
-    let served = lanes::run("grpc", serving.collect(), tasks);
+    let serving: Vec<_> = serving.collect();
     Ok(async move {
+        let served = threads.run("grpc", serving);
         tokio::pin!(served);
         tokio::select! {
             ended = &mut served => return ended,

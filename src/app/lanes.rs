@@ -1,15 +1,17 @@
 //! Threads that serve one edge, one a core, each with a runtime of its own: what a connection asks for is
 //! done where the connection is, and wakes no other core.
 
+use std::io;
 use std::num::NonZero;
 use std::thread;
 
 use futures::future::try_join_all;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use super::store::OpenStore;
 use crate::tasks::Tasks;
 
 /// As many as there are cores.
@@ -17,9 +19,31 @@ pub(super) fn count() -> NonZero<usize> {
     thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// Runs each future on a thread of its own until all have ended. Dropped, it ends them. The threads stay
-/// until every task has ended: calls began some of them there.
-pub(super) async fn run(
+/// What the threads need.
+pub(super) struct Lanes {
+    /// The threads stay until every one has ended: calls began some of them there.
+    pub(super) tasks: Tasks,
+    /// Calls ask it from where they are.
+    pub(super) store: OpenStore,
+}
+
+impl Lanes {
+    /// Runs each future on a thread of its own until all have ended. Dropped, it ends them.
+    pub(super) async fn run(
+        self,
+        name: &str,
+        futures: impl IntoIterator<Item = impl Future<Output = Result<(), String>> + Send + 'static>,
+    ) -> Result<(), String> {
+        let at_home = |future| {
+            let store = self.store.clone();
+            // On the heap: what a thread runs beside it needs the stack.
+            Box::pin(async move { store.at_home(future).await })
+        };
+        run(name, futures.into_iter().map(at_home).collect(), self.tasks).await
+    }
+}
+
+async fn run(
     name: &str,
     futures: Vec<impl Future<Output = Result<(), String>> + Send + 'static>,
     tasks: Tasks,
@@ -35,7 +59,7 @@ pub(super) async fn run(
             let _ = tell.send(outcome.unwrap_or(Ok(())));
             tasks.ended().await;
         };
-        let lane = move || match Builder::new_current_thread().enable_all().build() {
+        let lane = move || match runtime() {
             Ok(runtime) => runtime.block_on(lane),
             Err(error) => error!(%error, "a thread can't serve"),
         };
@@ -45,6 +69,12 @@ pub(super) async fn run(
     let outcomes =
         lanes.into_iter().map(async |lane| lane.await.unwrap_or(Err("a thread that served ended early".to_owned())));
     try_join_all(outcomes).await.map(drop)
+}
+
+/// What other threads wake goes first: of calls that were answered together, each then goes on before any is
+/// written to its connection, and they are written in one piece.
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().global_queue_interval(1).build()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::store::scan::Scan;
 use super::StartError;
 
 /// A store, and what its kind has beside the port.
+#[derive(Clone)]
 pub(crate) enum OpenStore {
     /// With the directory that it is in.
     Embedded(Arc<EmbeddedStore>, PathBuf),
@@ -99,6 +100,14 @@ impl OpenStore {
     /// Whether no other server can be on the store.
     pub(crate) fn is_ours_alone(&self) -> bool {
         matches!(self, Self::Embedded(..))
+    }
+
+    /// Does work that asks the store in a runtime of its own.
+    pub(crate) async fn at_home<T>(&self, work: impl Future<Output = T>) -> T {
+        match self {
+            Self::Embedded(..) => work.await,
+            Self::Redis(store) => store.at_home(work).await,
+        }
     }
 
     /// Finishes what was accepted, and lets go of files and connections.

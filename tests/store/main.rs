@@ -13,6 +13,7 @@ mod power_cut;
 mod redis;
 mod redis_access;
 mod redis_clock;
+mod redis_connections;
 mod redis_failover;
 mod redis_faults;
 mod redis_fleet;

@@ -1,6 +1,7 @@
 //! Connections to each topology, and their limits: the only file that knows which one it is. Sends
 //! nothing but what the driver sends to connect.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, Pool, SubscriberClient};
@@ -18,6 +19,7 @@ use fred::types::config::{
 use super::address::{Address, Topology};
 use super::fault;
 use super::open_error::OpenError;
+use super::own::{Own, Settled};
 
 /// Below the deadline that most callers set: who waits longer has gone.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -37,7 +39,10 @@ const WAITING_CONNECTIONS: usize = 4;
 /// What the store holds open.
 #[derive(Debug, Clone)]
 pub(super) struct Connections {
+    /// For whoever has none of its own.
     pub(super) commands: Client,
+    own: Arc<Own>,
+    builder: Builder,
     /// A connection that listens can do nothing else.
     pub(super) subscriber: SubscriberClient,
     /// Where the URL wants replicas to be waited for.
@@ -71,7 +76,26 @@ impl Connections {
         }
         // Subscribes again after each reconnection, for as long as the client lives.
         drop(subscriber.manage_subscriptions());
-        Ok(Self { commands, subscriber, waiting })
+        Ok(Self { commands, own: Arc::default(), builder, subscriber, waiting })
+    }
+
+    /// The connection of the runtime that this runs in.
+    pub(super) fn here(&self) -> Client {
+        self.own.here().unwrap_or_else(|| self.commands.clone())
+    }
+
+    /// Gives this runtime a connection of its own.
+    pub(super) async fn settle(&self) -> Result<Settled, Error> {
+        let client = self.builder.build()?;
+        client.init().await?;
+        Ok(self.own.settle(client))
+    }
+
+    /// Every connection that commands are sent over.
+    pub(super) fn all(&self) -> Vec<Client> {
+        let mut all = self.own.all();
+        all.push(self.commands.clone());
+        all
     }
 
     /// Where what is said of one server has to be asked of each; `None`: of the only one.

@@ -52,12 +52,13 @@ impl Log {
 
     /// Where every partition has got to, in their order.
     pub(super) async fn heads(&self) -> Result<Vec<Position>, StoreError> {
-        try_join_all((0..PARTITIONS).map(|partition| self.head(partition))).await
+        try_join_all((0..PARTITIONS).map(|partition| self.head(&self.client, partition))).await
     }
 
-    pub(super) async fn head(&self, partition: u16) -> Result<Position, StoreError> {
+    /// Where a partition has got to, asked over this connection.
+    pub(super) async fn head(&self, connection: &Client, partition: u16) -> Result<Position, StoreError> {
         let name = self.keys.head(partition);
-        let head = following_slots(|| self.client.get(&name)).await;
+        let head = following_slots(|| connection.get(&name)).await;
         let head: Option<Value> = head.map_err(|error| fault::of_read(&error))?;
         head.map_or(Ok(Position { partition, number: 0, tag: 0 }), |head| decode_head(partition, &bytes(head)?))
     }

@@ -13,6 +13,7 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
+mod own;
 mod peers;
 mod recent;
 mod replicas;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use fred::error::Error;
 use fred::interfaces::KeysInterface as _;
 use fred::types::{SetOptions, Value};
+use futures::future::try_join_all;
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
@@ -234,6 +236,21 @@ impl RedisStore {
         Ok(())
     }
 
+    /// Does some work, and meanwhile opens a connection that lives where it runs, for all that is asked
+    /// there from then on. What is asked before, or if it can't be opened, goes over the common one.
+    pub async fn at_home<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let settled = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            settled = self.connections.settle() => settled,
+        };
+        if let Err(error) = &settled {
+            warn!(%error, "a thread has no connection of its own to Redis, and shares the common one");
+        }
+        work.await
+    }
+
     /// Ends followers and connections; later calls are refused.
     pub async fn close(&self) {
         self.watched.close();
@@ -279,7 +296,8 @@ impl RedisStore {
         if let Some(replicas) = self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
             return replicas.run(&self.commit, &keys, &arguments).await;
         }
-        let send = || self.commit.run(&self.connections.commands, &once, &keys, &arguments);
+        let connection = self.connections.here();
+        let send = || self.commit.run(&connection, &once, &keys, &arguments);
         connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))
     }
 }
@@ -297,7 +315,8 @@ impl Store for RedisStore {
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         let now = self.clock.now();
         let name = self.keys.record(key);
-        let found = connect::following_slots(|| self.connections.commands.get(&name)).await;
+        let connection = self.connections.here();
+        let found = connect::following_slots(|| connection.get(&name)).await;
         let found: Option<Value> = found.map_err(|error| fault::of_read(&error))?;
         found.map_or(Ok(None), |found| decode_record(&bytes(found)?, now))
     }
@@ -321,7 +340,7 @@ impl Store for RedisStore {
     async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
         let partition = partition(key);
         let head = match &self.replicas {
-            None => self.log.head(partition).await?,
+            None => self.log.head(&self.connections.here(), partition).await?,
             Some(replicas) => {
                 let keys = [self.keys.head(partition), self.keys.log(partition)];
                 decode_head(partition, &bytes(replicas.run(&self.confirm, &keys, &[]).await?)?)?
@@ -347,7 +366,8 @@ impl Store for RedisStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.log.head(0).await?;
+        let connections = self.connections.all();
+        try_join_all(connections.iter().map(|connection| self.log.head(connection, 0))).await?;
         self.compare_clocks().await
     }
 }
