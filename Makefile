@@ -9,6 +9,8 @@ ARGS ?=
 SOAK_SECONDS ?= 10
 # How long each fuzz target runs in `make fuzz`.
 FUZZ_SECONDS ?= 60
+# What `make bench` builds and measures: the release artefact. `make bench BENCH_PROFILE=release` builds faster.
+BENCH_PROFILE ?= dist
 # Passed on to cargo, such as `make test CARGO_FLAGS=--locked`.
 CARGO_FLAGS ?=
 
@@ -54,7 +56,7 @@ lint:
 
 bench:
 	@tests/prepare bench
-	cargo bench $(CARGO_FLAGS) --bench throughput -- $(or $(ARGS),--write)
+	cargo bench $(CARGO_FLAGS) --profile $(BENCH_PROFILE) --bench throughput -- $(or $(ARGS),--write)
 
 fmt:
 	cargo fmt

@@ -31,6 +31,9 @@ const KEY_SET: &str = "/.well-known/jwks.json";
 const BATCH: usize = 100;
 const BATCH_CALLERS: usize = 16;
 
+/// Of the tokens that a server has not seen, this part has it load its own pages: they are not to be measured.
+const WARMING: usize = 4;
+
 /// What is known from one round to the next.
 pub(crate) struct Service<'a> {
     stores: &'a Stores,
@@ -103,7 +106,9 @@ impl<'a> Service<'a> {
             Some(position) => position,
             None => {
                 let mut stock = Stock { backing, algorithm, tokens: Vec::new(), chains: Vec::new() };
-                stock.issue(server, Pace::Closed, self.time / 2).await?;
+                // Each serves once where it has to be a new one.
+                let time = if spec.call == Call::IntrospectFirstTime { 2 * self.time } else { self.time / 2 };
+                stock.issue(server, Pace::Closed, time).await?;
                 self.stock.push(stock);
                 self.stock.len() - 1
             }
@@ -141,9 +146,13 @@ impl Stock {
             Call::Refresh => return self.refresh(server, pace, time).await,
             Call::Revoke => return self.revoke(server, pace, time).await,
             Call::IntrospectFirstTime => {
-                let requests = self.tokens.iter().map(|token| callers::introspect(realm, token));
-                let callers = Each::of(requests, is_active);
-                return Ok(load::run(server, &Endpoint::grpc(INTROSPECT), callers, pace, time).await?.0);
+                let (first, others) = self.tokens.split_at(self.tokens.len() / WARMING);
+                let callers = |tokens: &[String]| {
+                    Each::of(tokens.iter().map(|token| callers::introspect(realm, token)), is_active)
+                };
+                let endpoint = Endpoint::grpc(INTROSPECT);
+                load::run(server, &endpoint, callers(first), Pace::Closed, time).await?;
+                return Ok(load::run(server, &endpoint, callers(others), pace, time).await?.0);
             }
             Call::LocalKnown | Call::LocalFirstTime => {
                 let channel = Address::from_shared(format!("http://{}", server.grpc))?.connect().await?;
