@@ -20,7 +20,7 @@ help:
 	@echo 'make soak   each hostile peer for SOAK_SECONDS beside an honest client: calls, p99 and memory'
 	@echo 'make fuzz   each fuzz target for FUZZ_SECONDS, from its corpus on'
 	@echo 'make lint   formatting, clippy, the client alone, dependencies, .proto files'
-	@echo 'make bench  throughput beside its limits and beside other services; writes docs/performance.md, in ten minutes'
+	@echo 'make bench  throughput beside its limits and beside other services; writes docs/performance.md, in twenty minutes'
 	@echo 'make fmt    format the sources'
 
 run:

@@ -88,7 +88,8 @@ const READING: &str = "\
 - **floor**: the ratio that was aimed at. Where a floor is missing, none was set.
 - Two runs on a shared machine differ by a tenth and more. Compare within a table only.
 
-To repeat it: Linux, Rust, and `make bench`, which installs Redis and Node.js where they are missing, takes about ten
-minutes, and writes this page. `make bench ARGS=\"--only refresh\"` measures some rows and writes nothing; `--quick` shows
-in a minute that everything runs. What millions of sessions need is in [scale.md](scale.md).
+To repeat it: Linux, Rust, and `make bench`, which installs Redis and Node.js where they are missing, builds the
+release artefact and measures it, ten minutes each on 2 cores, and writes this page. `make bench ARGS=\"--only refresh\"`
+measures some rows and writes nothing; `--quick` shows in a minute that everything runs. Why something was not reached is
+in [profiles.md](profiles.md), what millions of sessions need in [scale.md](scale.md).
 ";
