@@ -142,7 +142,8 @@ pub(crate) const ROWS: &[Spec] = &[
     )
     .at_half_load(),
     row(Call::IntrospectFirstTime, EdDsa, Embedded, &[Echo(INTROSPECTION), Verification(EdDsa)]).floor(0.8),
-    row(Call::Revoke, EdDsa, Embedded, &[Echo(REVOCATION), Record, Store(Commit, Embedded)]).at_half_load(),
+    row(Call::Revoke, EdDsa, Embedded, &[Echo(REVOCATION), Verification(EdDsa), Record, Store(Commit, Embedded)])
+        .at_half_load(),
     row(Call::Issue, Rs256, Redis, &[Signing(Rs256)]).signers_apart().floor(0.9),
     row(Call::Refresh, Rs256, Redis, &[Signing(Rs256)]).signers_apart().floor(0.9),
     row(Call::IntrospectKnown, Rs256, Redis, &[Echo(INTROSPECTION)]).floor(0.85),
@@ -156,7 +157,8 @@ pub(crate) const ROWS: &[Spec] = &[
     .floor(0.7)
     .at_half_load(),
     row(Call::IntrospectConsistently, EdDsa, Redis, &[Echo(INTROSPECTION), Record, Store(Load, Redis)]),
-    row(Call::Revoke, EdDsa, Redis, &[Echo(REVOCATION), Record, Store(LoadAndCommit, Redis)]).at_half_load(),
+    row(Call::Revoke, EdDsa, Redis, &[Echo(REVOCATION), Verification(EdDsa), Record, Store(LoadAndCommit, Redis)])
+        .at_half_load(),
     row(Call::Issue, EdDsa, Cluster, &[Echo(REFRESHING), Signing(EdDsa), Record, Store(LoadAndCommit, Cluster)]),
     row(
         Call::Refresh,
@@ -164,5 +166,5 @@ pub(crate) const ROWS: &[Spec] = &[
         Cluster,
         &[Echo(REFRESHING), Signing(EdDsa), RefreshToken, Record, Store(LoadAndCommit, Cluster)],
     ),
-    row(Call::Revoke, EdDsa, Cluster, &[Echo(REVOCATION), Record, Store(LoadAndCommit, Cluster)]),
+    row(Call::Revoke, EdDsa, Cluster, &[Echo(REVOCATION), Verification(EdDsa), Record, Store(LoadAndCommit, Cluster)]),
 ];
