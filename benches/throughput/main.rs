@@ -27,6 +27,7 @@ mod wire;
 mod echo;
 mod limits;
 mod parts;
+mod script_limit;
 mod store_limits;
 
 // What is measured: one chapter of the run each, and their tables of rows and costs.

@@ -13,7 +13,7 @@ use crate::store_limits::Work;
 use crate::stores::{Backing, Stores};
 use crate::table::{Limit, Row, Section};
 use crate::wire::Endpoint;
-use crate::{Failure, echo, limits, store_limits};
+use crate::{Failure, echo, limits, script_limit, store_limits};
 
 /// A call and its answer over gRPC, in bytes of message: introspecting a token of RS256, a hundred of
 /// them, refreshing one, and revoking one. Over HTTP, the key set.
@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Record,
     /// Of a Redis what the client does.
     Store(Work, Backing),
+    /// Of a commit what Redis does.
+    Script,
 }
 
 impl Part {
@@ -55,6 +57,7 @@ impl Part {
             Self::Record => "record opened, sealed".to_owned(),
             Self::Store(work, Backing::Embedded) => format!("{}, embedded", work.name()),
             Self::Store(work, backing) => format!("{}{}, the client's part", work.name(), backing.name()),
+            Self::Script => "commit, the part of Redis (its processor time)".to_owned(),
         }
     }
 
@@ -67,6 +70,7 @@ impl Part {
             Self::RefreshToken => "refresh token",
             Self::Record => "record",
             Self::Store(work, _) => work.name(),
+            Self::Script => "script",
         }
     }
 }
@@ -89,9 +93,12 @@ impl<'a> Parts<'a> {
         Self { stores, time, measured: Vec::new(), half: Vec::new(), echo: None, directory }
     }
 
-    /// What several steps, one after the other, can't beat.
+    /// What several steps, one after the other, can't beat. What a Redis does meanwhile is measured beside it.
     pub(crate) async fn limit(&mut self, parts: &[Part]) -> Result<Limit, Failure> {
         let mut steps = Vec::new();
+        if parts.contains(&Part::Store(Work::LoadAndCommit, Backing::Redis)) {
+            self.measure(Part::Script).await?;
+        }
         for part in parts {
             steps.push(self.measure(*part).await?);
         }
@@ -141,6 +148,7 @@ impl<'a> Parts<'a> {
             Part::Record => store_limits::sealing(time / 3).await?,
             Part::Store(work, Backing::Embedded) => store_limits::embedded(&self.directory, work, time)?,
             Part::Store(work, backing) => store_limits::redis(&self.stores.url(backing, "bench").await?, work, time)?,
+            Part::Script => script_limit::commits(time).await?,
         };
         self.measured.push((part, measured));
         Ok(measured)

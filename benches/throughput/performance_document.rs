@@ -68,7 +68,12 @@ const SECTIONS: [(&str, Section, &str); 4] = [
         Section::Sessions,
         "A thousand sessions spread over all that there are, two sessions a subject, refreshed and introspected by turns.",
     ),
-    ("Limits", Section::Limits, "What the other tables compare with, each alone on the server's cores."),
+    (
+        "Limits",
+        Section::Limits,
+        "What the other tables compare with, each alone on the server's cores; and what a Redis does of a commit, sent by \
+         `redis-benchmark`: more than that, all servers together can't refresh on one Redis.",
+    ),
 ];
 
 const FIGURES: &str = "\

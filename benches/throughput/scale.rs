@@ -132,17 +132,21 @@ fn seconds(measured: Measured) -> f64 {
 }
 
 /// Processor time of a Redis so far, in seconds.
-struct Busy(f64);
+pub(crate) struct Busy(f64);
 
 impl Busy {
-    fn of(redis: &RedisServer) -> Result<Self, Failure> {
+    pub(crate) fn of(redis: &RedisServer) -> Result<Self, Failure> {
         let info = redis.run(&["INFO", "cpu"]);
         let [user, system] = ["used_cpu_user", "used_cpu_sys"].map(|name| field(&info, name).parse::<f64>());
         Ok(Self(user? + system?))
     }
 
+    pub(crate) fn since(&self, redis: &RedisServer) -> Result<f64, Failure> {
+        Ok(Self::of(redis)?.0 - self.0)
+    }
+
     /// Seconds since then for each call.
     fn a_call(&self, redis: &RedisServer, measured: Measured, time: Duration) -> Result<f64, Failure> {
-        Ok((Self::of(redis)?.0 - self.0) / (measured.per_second * time.as_secs_f64()))
+        Ok(self.since(redis)? / (measured.per_second * time.as_secs_f64()))
     }
 }

@@ -23,10 +23,8 @@ use tokio::time::Instant;
 use crate::cores::CORES;
 use crate::limits::{on_all_cores, random, total};
 use crate::load::{CALLERS, Measured};
+use crate::stores::RECORD_BYTES;
 use crate::{Failure, process};
-
-/// About the record of a subject with one session.
-const RECORD_BYTES: usize = 450;
 
 /// Commits records to an embedded store from as many tasks as there are callers, each its own and one at a time.
 pub(crate) fn embedded(directory: &Path, work: Work, time: Duration) -> Result<Measured, Failure> {

@@ -17,8 +17,11 @@ use crate::redis_server::RedisServer;
 /// The client that each realm knows, and its secret.
 pub(crate) const CLIENT: &str = "bench";
 const SECRET: &str = "tas_a-secret-of-the-benchmark";
+/// About the record of a subject with one session.
+pub(crate) const RECORD_BYTES: usize = 450;
 /// Written ahead and synced every second; rewriting the file would disturb what is measured.
-const DURABLE: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
+pub(crate) const DURABLE: [&str; 6] =
+    ["--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Backing {
