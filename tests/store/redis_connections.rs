@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use token_authority::authority::ports::{Outcome, Store as _};
 use token_authority::store::redis::{RedisStore, Topology};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use super::fixtures::{NOON, TurnedClock, commit, fresh_key, open_redis};
 use super::redis_fleet::until;
 use super::redis_server::{RedisServer, Reply};
+
+const OPENED_WITHIN: Duration = Duration::from_secs(20);
+/// Sooner than the driver gives up to connect.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
 
 /// The last command of each connection, by its number.
 fn connections(redis: &RedisServer) -> BTreeMap<String, String> {
@@ -75,8 +81,10 @@ async fn what_a_runtime_asks_goes_over_a_connection_of_its_own() {
 
 /// Commits until a commit goes over a connection that was not there before.
 async fn until_settled(store: &RedisStore, redis: &RedisServer, before: &BTreeMap<String, String>) {
+    let start = Instant::now();
     loop {
         assert!(commits(store).await);
+        assert!(start.elapsed() < OPENED_WITHIN, "no commit went over a connection of its own");
         let own = |(id, command): (&String, &String)| !before.contains_key(id) && command == "evalsha";
         if connections(redis).iter().any(own) {
             return;
@@ -86,10 +94,10 @@ async fn until_settled(store: &RedisStore, redis: &RedisServer, before: &BTreeMa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_connection_of_its_own_work_goes_on_over_the_common_one() {
+async fn work_waits_for_no_connection_and_gets_one_as_soon_as_it_can() {
     let mut redis = RedisServer::start().await;
     let store = Arc::new(open_redis(Topology::Standalone, &redis.url("t"), &TurnedClock::at(NOON)).await);
-    redis.kill9();
+    redis.pause();
     let (ended, has_ended) = oneshot::channel();
     let at_once = elsewhere({
         let store = store.clone();
@@ -98,11 +106,15 @@ async fn without_a_connection_of_its_own_work_goes_on_over_the_common_one() {
             let _ = ended.send(());
         }
     });
-    has_ended.await.expect("it does not wait for Redis");
+    let waited = timeout(GIVEN_UP_AFTER, has_ended).await;
+    redis.resume();
+    assert_eq!(waited, Ok(Ok(())), "it waited for Redis");
     at_once.join().expect("it ended");
 
+    redis.kill9();
     let (refused, was_refused) = oneshot::channel();
     let (restarted, has_restarted) = oneshot::channel::<()>();
+    let (end, ends) = oneshot::channel::<()>();
     let thread = elsewhere({
         let store = store.clone();
         let work = {
@@ -112,8 +124,9 @@ async fn without_a_connection_of_its_own_work_goes_on_over_the_common_one() {
                 let _ = refused.send(());
                 has_restarted.await.expect("Redis is there again");
                 while !commits(&store).await {
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                let _ = ends.await;
             }
         };
         async move { store.at_home(work).await }
@@ -121,6 +134,13 @@ async fn without_a_connection_of_its_own_work_goes_on_over_the_common_one() {
     was_refused.await.expect("it was refused");
     redis.restart().await;
     restarted.send(()).expect("it waits");
+    let start = Instant::now();
+    let asked = || connections(&redis).into_values().filter(|command| command == "get").count();
+    while store.ready().await.is_err() || asked() < 2 {
+        assert!(start.elapsed() < OPENED_WITHIN, "it opened no connection of its own");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(end);
     thread.join().expect("it commits in the end");
     store.close().await;
 }

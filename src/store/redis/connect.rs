@@ -15,6 +15,7 @@ use fred::types::config::{
     ClusterDiscoveryPolicy, Config, ConnectionConfig, Options, PerformanceConfig, ReconnectError, ReconnectPolicy,
     Server, ServerConfig, TcpConfig, TlsConfig, TlsConnector, UnresponsiveConfig,
 };
+use tracing::debug;
 
 use super::address::{Address, Topology};
 use super::fault;
@@ -33,11 +34,13 @@ const REDIRECTIONS: u32 = 20;
 const REDIRECTION_PAUSE: Duration = Duration::from_millis(20);
 /// Milliseconds before the first attempt to reconnect, and at most.
 const RECONNECT: (u32, u32) = (50, 1000);
+/// Between two attempts to open a connection of a runtime's own, without which nothing waits.
+const OPENED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Each answers one commit at a time that waits for replicas.
 const WAITING_CONNECTIONS: usize = 4;
 
-/// What the store holds open.
-#[derive(Debug, Clone)]
+/// What the store holds open. Prints nothing: the builder knows the password.
+#[derive(Clone)]
 pub(super) struct Connections {
     /// For whoever has none of its own.
     pub(super) commands: Client,
@@ -84,11 +87,21 @@ impl Connections {
         self.own.here().unwrap_or_else(|| self.commands.clone())
     }
 
-    /// Gives this runtime a connection of its own.
-    pub(super) async fn settle(&self) -> Result<Settled, Error> {
+    /// Gives this runtime a connection of its own, as soon as one can be opened.
+    pub(super) async fn settle(&self) -> Settled {
+        loop {
+            match self.open_another().await {
+                Ok(client) => return self.own.settle(client),
+                Err(error) => debug!(%error, "this thread has no connection of its own yet"),
+            }
+            tokio::time::sleep(OPENED_AGAIN_AFTER).await;
+        }
+    }
+
+    async fn open_another(&self) -> Result<Client, Error> {
         let client = self.builder.build()?;
         client.init().await?;
-        Ok(self.own.settle(client))
+        Ok(client)
     }
 
     /// Every connection that commands are sent over.

@@ -237,17 +237,14 @@ impl RedisStore {
     }
 
     /// Does some work, and meanwhile opens a connection that lives where it runs, for all that is asked
-    /// there from then on. What is asked before, or if it can't be opened, goes over the common one.
+    /// there from then on. What is asked before goes over the common one.
     pub async fn at_home<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
-        let settled = tokio::select! {
+        let _settled = tokio::select! {
             biased;
             done = &mut work => return done,
             settled = self.connections.settle() => settled,
         };
-        if let Err(error) = &settled {
-            warn!(%error, "a thread has no connection of its own to Redis, and shares the common one");
-        }
         work.await
     }
 
