@@ -20,7 +20,7 @@ use tracing::debug;
 use super::address::{Address, Topology};
 use super::fault;
 use super::open_error::OpenError;
-use super::own::{Own, Settled};
+use super::own_connections::{Own, Settled};
 
 /// Below the deadline that most callers set: who waits longer has gone.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ mod follower;
 mod layout;
 mod log;
 mod open_error;
-mod own;
+mod own_connections;
 mod peers;
 mod recent;
 mod replicas;
