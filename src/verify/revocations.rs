@@ -2,8 +2,8 @@
 //! order nor repetition of what is applied counts. Knows how far each partition's log has been read,
 //! not where it comes from.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
+mod entries;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -11,95 +11,16 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use entries::{Random, Shard, Wide};
+
 use super::token::VerifiedToken;
 use super::uniform::Uniform;
-use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId, SubjectKey};
-use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry, RevocationScope};
+use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId};
+use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry};
 use crate::domain::time::Timestamp;
 
 /// Locks that writers and readers rarely meet at.
 const SHARDS: usize = 64;
-
-type Random = Uniform<16>;
-
-/// When an entry may be forgotten, in whole seconds: half the memory of a `Timestamp`. Compared with
-/// whole seconds only, so that rounding never forgets too early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Until(u32);
-
-impl Until {
-    fn new(until: Timestamp) -> Self {
-        Self(u32::try_from(until.seconds().max(0)).unwrap_or(u32::MAX))
-    }
-
-    fn is_over(self, now: Timestamp) -> bool {
-        i64::from(self.0) < now.seconds()
-    }
-
-    fn of(self, scope: RevocationScope) -> RevocationEntry {
-        RevocationEntry { scope, until: Timestamp::from_seconds(i64::from(self.0)) }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Epoch {
-    below: u32,
-    until: Until,
-}
-
-/// A cut-off by time: tokens issued at or before it are ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct CutOff {
-    at: Timestamp,
-    until: Until,
-}
-
-/// Entries about one token, session or subject, by random bytes. Trees, since a hash table that has just
-/// doubled takes half as much again, and leaves as much behind.
-#[derive(Debug, Default)]
-struct Shard {
-    tokens: BTreeMap<Random, Until>,
-    sessions: BTreeMap<Random, Until>,
-    session_epochs: BTreeMap<Random, Epoch>,
-    subject_epochs: BTreeMap<Random, Epoch>,
-}
-
-impl Shard {
-    fn entries(&self) -> impl Iterator<Item = RevocationEntry> + '_ {
-        let tokens = self.tokens.iter().map(|(id, until)| until.of(RevocationScope::Token(id.0)));
-        let sessions = self.sessions.iter().map(|(id, until)| until.of(RevocationScope::Session(SessionId(id.0))));
-        let of_sessions = self.session_epochs.iter();
-        let of_sessions =
-            of_sessions.map(|(id, epoch)| epoch.until.of(RevocationScope::SessionEpoch(SessionId(id.0), epoch.below)));
-        let of_subjects = self.subject_epochs.iter();
-        let of_subjects =
-            of_subjects.map(|(id, epoch)| epoch.until.of(RevocationScope::SubjectEpoch(SubjectKey(id.0), epoch.below)));
-        tokens.chain(sessions).chain(of_sessions).chain(of_subjects)
-    }
-}
-
-/// Entries about many tokens: few, and usually none.
-#[derive(Debug, Default)]
-struct Wide {
-    keys: HashMap<KeyId, Until>,
-    clients: HashMap<RealmName, HashMap<ClientId, CutOff>>,
-    realms: HashMap<RealmName, CutOff>,
-}
-
-impl Wide {
-    fn entries(&self) -> impl Iterator<Item = RevocationEntry> + '_ {
-        let keys = self.keys.iter().map(|(kid, until)| until.of(RevocationScope::Key(kid.clone())));
-        let clients = self.clients.iter().flat_map(|(realm, clients)| {
-            let one = |(client, cut_off): (&ClientId, &CutOff)| {
-                cut_off.until.of(RevocationScope::Client(realm.clone(), client.clone(), cut_off.at))
-            };
-            clients.iter().map(one)
-        });
-        let realms = self.realms.iter();
-        let realms = realms.map(|(realm, cut_off)| cut_off.until.of(RevocationScope::Realm(realm.clone(), cut_off.at)));
-        keys.chain(clients).chain(realms)
-    }
-}
 
 /// The revocations that a verifier asks.
 #[derive(Debug)]
@@ -159,25 +80,23 @@ impl RevocationIndex {
 
     /// Whether every token of this key is ended.
     pub fn key_ended(&self, kid: &KeyId) -> bool {
-        self.any_wide.load(Ordering::Acquire) && read(&self.wide).keys.contains_key(kid)
+        self.any_wide.load(Ordering::Acquire) && read(&self.wide).ends_key(kid)
     }
 
     /// Whether any entry ends the token: the latest cut-off over all scopes counts.
     pub fn ended(&self, token: &VerifiedToken) -> bool {
-        let random = Uniform(token.id.random);
-        if self.shard(random).tokens.contains_key(&random) {
+        let (id, epoch) = (Uniform(token.id.random), token.id.epoch);
+        if self.shard(id).ends_token(id) {
             return true;
         }
-        let below = |epoch: Option<&Epoch>| epoch.is_some_and(|epoch| token.id.epoch < epoch.below);
         let by_owner = match (token.session, token.id.route) {
             (Some(sid), _) => {
                 let session = Uniform(sid.session.0);
-                let shard = self.shard(session);
-                shard.sessions.contains_key(&session) || below(shard.session_epochs.get(&session))
+                self.shard(session).ends_epoch_of_session(session, epoch)
             }
             (None, Route::Subject { subject, .. }) => {
                 let subject = Uniform(subject.0);
-                below(self.shard(subject).subject_epochs.get(&subject))
+                self.shard(subject).ends_epoch_of_subject(subject, epoch)
             }
             (None, _) => false,
         };
@@ -188,7 +107,7 @@ impl RevocationIndex {
     /// back a record from before the end.
     pub fn session_ended(&self, session: SessionId) -> bool {
         let session = Uniform(session.0);
-        self.shard(session).sessions.contains_key(&session)
+        self.shard(session).ends_session(session)
     }
 
     /// Sessions of the client opened at or before this time are ended, by the client or the realm.
@@ -196,9 +115,7 @@ impl RevocationIndex {
         if !self.any_wide.load(Ordering::Acquire) {
             return None;
         }
-        let wide = read(&self.wide);
-        let of_client = wide.clients.get(realm).and_then(|clients| clients.get(client));
-        of_client.into_iter().chain(wide.realms.get(realm)).map(|cut_off| cut_off.at).max()
+        read(&self.wide).cut_off(realm, client)
     }
 
     /// One part of everything that it holds, so that no part keeps others waiting for long; `None` after
@@ -265,33 +182,15 @@ impl RevocationIndex {
 
     /// Forgets what only expired tokens could meet.
     pub fn prune(&self, now: Timestamp) {
-        for shard in &self.shards {
-            let mut shard = write(shard);
-            shard.tokens.retain(|_, until| !until.is_over(now));
-            shard.sessions.retain(|_, until| !until.is_over(now));
-            shard.session_epochs.retain(|_, epoch| !epoch.until.is_over(now));
-            shard.subject_epochs.retain(|_, epoch| !epoch.until.is_over(now));
-        }
+        self.shards.iter().for_each(|shard| write(shard).prune(now));
         let mut wide = write(&self.wide);
-        wide.keys.retain(|_, until| !until.is_over(now));
-        wide.realms.retain(|_, cut_off| !cut_off.until.is_over(now));
-        wide.clients.retain(|_, clients| {
-            clients.retain(|_, cut_off| !cut_off.until.is_over(now));
-            !clients.is_empty()
-        });
-        let any = !(wide.keys.is_empty() && wide.realms.is_empty() && wide.clients.is_empty());
-        self.any_wide.store(any, Ordering::Release);
+        wide.prune(now);
+        self.any_wide.store(wide.len() > 0, Ordering::Release);
     }
 
     /// How many entries it holds.
     pub fn len(&self) -> usize {
-        let narrow = |shard: &RwLock<Shard>| {
-            let shard = read(shard);
-            shard.tokens.len() + shard.sessions.len() + shard.session_epochs.len() + shard.subject_epochs.len()
-        };
-        let wide = read(&self.wide);
-        let clients: usize = wide.clients.values().map(HashMap::len).sum();
-        self.shards.iter().map(narrow).sum::<usize>() + wide.keys.len() + wide.realms.len() + clients
+        self.shards.iter().map(|shard| read(shard).len()).sum::<usize>() + read(&self.wide).len()
     }
 
     /// Whether it holds none.
@@ -301,32 +200,12 @@ impl RevocationIndex {
 
     /// Takes in one entry, wherever it stands in the log: the order does not matter.
     pub fn insert(&self, entry: &RevocationEntry) {
-        let until = Until::new(entry.until);
-        match &entry.scope {
-            RevocationScope::Token(random) => {
-                let mut shard = self.shard_mut(Uniform(*random));
-                lengthen(shard.tokens.entry(Uniform(*random)).or_insert(until), until);
-            }
-            RevocationScope::Session(SessionId(id)) => {
-                let mut shard = self.shard_mut(Uniform(*id));
-                lengthen(shard.sessions.entry(Uniform(*id)).or_insert(until), until);
-            }
-            RevocationScope::SessionEpoch(SessionId(id), below) => {
-                raise(&mut self.shard_mut(Uniform(*id)).session_epochs, Uniform(*id), Epoch { below: *below, until });
-            }
-            RevocationScope::SubjectEpoch(subject, below) => {
-                let subject = Uniform(subject.0);
-                raise(&mut self.shard_mut(subject).subject_epochs, subject, Epoch { below: *below, until });
-            }
-            RevocationScope::Key(kid) => {
-                self.add_wide(|wide| lengthen(wide.keys.entry(kid.clone()).or_insert(until), until));
-            }
-            RevocationScope::Client(realm, client, at) => self.add_wide(|wide| {
-                let clients = wide.clients.entry(realm.clone()).or_default();
-                defer(clients, client.clone(), CutOff { at: *at, until });
-            }),
-            RevocationScope::Realm(realm, at) => {
-                self.add_wide(|wide| defer(&mut wide.realms, realm.clone(), CutOff { at: *at, until }));
+        match entries::about(&entry.scope) {
+            Some(one) => self.shard_mut(one).insert(entry),
+            None => {
+                let mut wide = write(&self.wide);
+                wide.insert(entry);
+                self.any_wide.store(true, Ordering::Release);
             }
         }
     }
@@ -334,12 +213,6 @@ impl RevocationIndex {
     /// In milliseconds.
     fn age(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn add_wide(&self, add: impl FnOnce(&mut Wide)) {
-        let mut wide = write(&self.wide);
-        add(&mut wide);
-        self.any_wide.store(true, Ordering::Release);
     }
 
     fn ended_widely(&self, token: &VerifiedToken) -> bool {
@@ -383,22 +256,6 @@ fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
 
 fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn lengthen(known: &mut Until, until: Until) {
-    *known = (*known).max(until);
-}
-
-/// The higher epoch ends more, and is kept for as long as either asked.
-fn raise(map: &mut BTreeMap<Random, Epoch>, key: Random, new: Epoch) {
-    let known = map.entry(key).or_insert(new);
-    *known = Epoch { below: known.below.max(new.below), until: known.until.max(new.until) };
-}
-
-/// The later cut-off ends more, and is kept for as long as either asked.
-fn defer<K: Eq + Hash>(map: &mut HashMap<K, CutOff>, key: K, new: CutOff) {
-    let known = map.entry(key).or_insert(new);
-    *known = CutOff { at: known.at.max(new.at), until: known.until.max(new.until) };
 }
 
 #[cfg(all(test, feature = "server"))]

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::claims::Members;
 use crate::domain::ids::{Audience, Sid, Subject, SubjectKey, TokenId};
+use crate::domain::revocation::RevocationScope;
 use crate::verify::Worded;
 
 const LATER: Timestamp = Timestamp::from_seconds(10_000);
@@ -266,12 +267,4 @@ async fn waiting_ends_when_the_revision_arrives() {
     assert!(futures::poll!(&mut waiting).is_pending());
     index.apply(&LogUpdate::Entry { position: at(0, 6, 1), entry: entry(RevocationScope::Key(kid(1))) });
     tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("it is covered");
-}
-
-/// A million entries must fit into 64 MB: 16 bytes of key and 4 of value, in tables that are at
-/// least 7/16 full.
-#[test]
-fn an_entry_is_small() {
-    assert_eq!(size_of::<(Random, Until)>(), 20);
-    assert_eq!(size_of::<(Random, Epoch)>(), 24);
 }
