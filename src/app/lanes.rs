@@ -80,7 +80,6 @@ fn runtime() -> io::Result<Runtime> {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
 
@@ -114,16 +113,18 @@ mod tests {
     #[tokio::test]
     async fn a_thread_stays_for_the_tasks_that_its_calls_began() {
         let tasks = Tasks::default();
+        let (go_on, goes_on) = oneshot::channel();
         let (done, is_done) = mpsc::channel();
         let begun = tasks.clone();
         let serving = async move {
             begun.spawn(async move {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                let _ = goes_on.await;
                 let _ = done.send(());
             });
             Ok(())
         };
         run("lane", vec![serving], tasks.clone()).await.expect("served");
+        go_on.send(()).expect("it still waits");
         tasks.finished().await;
         is_done.recv().expect("it ran to its end");
     }
