@@ -31,6 +31,8 @@ const KEY_SET: &str = "/.well-known/jwks.json";
 const BATCH: usize = 100;
 const BATCH_CALLERS: usize = 16;
 
+/// How many tokens there are at least for a server that has not seen them: each serves once.
+const NEW_A_MILLISECOND: u128 = 8;
 /// Of the tokens that a server has not seen, this part has it load its own pages: they are not to be measured.
 const WARMING: usize = 4;
 
@@ -106,14 +108,17 @@ impl<'a> Service<'a> {
             Some(position) => position,
             None => {
                 let mut stock = Stock { backing, algorithm, tokens: Vec::new(), chains: Vec::new() };
-                // Each serves once where it has to be a new one.
-                let time = if spec.call == Call::IntrospectFirstTime { 2 * self.time } else { self.time / 2 };
-                stock.issue(server, Pace::Closed, time).await?;
+                stock.issue(server, Pace::Closed, self.time / 2).await?;
                 self.stock.push(stock);
                 self.stock.len() - 1
             }
         };
-        Ok(&mut self.stock[position])
+        let stock = &mut self.stock[position];
+        let new = if spec.call == Call::IntrospectFirstTime { self.time.as_millis() * NEW_A_MILLISECOND } else { 0 };
+        while (stock.tokens.len() as u128) < new {
+            stock.issue(server, Pace::Closed, self.time).await?;
+        }
+        Ok(stock)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::ids::{ClientId, KeyId, RealmName, SessionId, SubjectKey};
@@ -116,7 +117,7 @@ impl fmt::Display for Revision {
             bytes.extend_from_slice(&position.number.to_be_bytes());
             bytes.extend_from_slice(&position.tag.to_be_bytes());
         }
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        Base64Display::new(&bytes, &URL_SAFE_NO_PAD).fmt(f)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an access token and a refresh token say, before any encoding.
 
 use std::fmt;
+use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -72,8 +73,19 @@ impl Actor {
 }
 
 /// A token, or what is taken for one, as it was presented: it opens what it opens for whoever reads it.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct PresentedToken(String);
+
+/// Cleared in one go: `zeroize` writes byte by byte, which takes half as long as to look a token up.
+impl Drop for PresentedToken {
+    fn drop(&mut self) {
+        let mut bytes = mem::take(&mut self.0).into_bytes();
+        bytes.fill(0);
+        zeroize::optimization_barrier(&*bytes);
+    }
+}
+
+impl ZeroizeOnDrop for PresentedToken {}
 
 impl From<String> for PresentedToken {
     fn from(text: String) -> Self {

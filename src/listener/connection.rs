@@ -66,7 +66,7 @@ impl<T> Connection<T> {
         let mut turns = tokio::time::interval_at(now + turn, turn);
         // Missed turns are not made up for: in two at once no answer would have had its time.
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let peer = Peer { identity: identity.map(Arc::new), ..Peer::default() };
+        let peer = Peer(Arc::new(Known { identity, ..Known::default() }));
         Self { transport, peer, peer_timeout, turns, moved: false, last_moved: now, _place: place }
     }
 
@@ -82,7 +82,7 @@ impl<T> Connection<T> {
             if std::mem::take(&mut self.moved) {
                 self.last_moved = now;
             }
-            if self.peer.answers.turn() || now - self.last_moved >= self.peer_timeout {
+            if self.peer.0.answers.turn() || now - self.last_moved >= self.peer_timeout {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
         }
@@ -135,10 +135,14 @@ impl<T> Connected for Connection<T> {
 
 /// Who is at the other end; each gRPC call carries it among its extensions.
 #[derive(Debug, Clone, Default)]
-pub struct Peer {
-    identity: Option<Arc<Identity>>,
-    answers: Arc<Answers>,
-    shares: Arc<Shares>,
+pub struct Peer(Arc<Known>);
+
+/// What a connection and its calls know of their peer.
+#[derive(Debug, Default)]
+struct Known {
+    identity: Option<Identity>,
+    answers: Answers,
+    shares: Shares,
 }
 
 /// What there is little of, for all peers together.
@@ -153,36 +157,36 @@ pub enum Scarce {
 impl Peer {
     /// Whom its certificate names, if it showed one.
     pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+        self.0.identity.as_ref()
     }
 
     /// Notes an answer that it has to take in time, until the value is dropped.
     pub fn has_to_take(&self) -> Untaken {
-        let answers = Arc::clone(&self.answers);
+        let answers = &self.0.answers;
         let turn = answers.turns.load(Ordering::Relaxed) % 2;
         answers.untaken[turn].fetch_add(1, Ordering::Relaxed);
-        Untaken { answers, turn }
+        Untaken { peer: self.clone(), turn }
     }
 
     /// One of the `most` that a connection may hold at a time, until the value is dropped; `None` if it
     /// holds them all.
     pub fn share(&self, of: Scarce, most: usize) -> Option<Share> {
         let one_more = |held| (held < most).then_some(held + 1);
-        self.shares.of(of).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Share { shares: Arc::clone(&self.shares), of })
+        self.0.shares.of(of).fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Share { peer: self.clone(), of })
     }
 }
 
 /// A peer's hold on something scarce.
 #[derive(Debug)]
 pub struct Share {
-    shares: Arc<Shares>,
+    peer: Peer,
     of: Scarce,
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shares.of(self.of).fetch_sub(1, Ordering::Relaxed);
+        self.peer.0.shares.of(self.of).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -205,13 +209,13 @@ impl Shares {
 /// An answer on its way to a peer.
 #[derive(Debug)]
 pub struct Untaken {
-    answers: Arc<Answers>,
+    peer: Peer,
     turn: usize,
 }
 
 impl Drop for Untaken {
     fn drop(&mut self) {
-        self.answers.untaken[self.turn].fetch_sub(1, Ordering::Relaxed);
+        self.peer.0.answers.untaken[self.turn].fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
 use prost_reflect::DescriptorPool;
@@ -34,6 +34,8 @@ const FOREIGN: [&str; 3] = [
 ];
 /// Instead of names that clients make up: an attribute has as many values as there are methods.
 const OTHER: &str = "_OTHER";
+/// Made once: as text, it would be checked in each head and each trailer.
+static STATUS: HeaderName = HeaderName::from_static("grpc-status");
 /// By number.
 const CODES: [&str; 17] = [
     OK,
@@ -148,7 +150,7 @@ struct Call {
 impl Call {
     /// Takes the status, if these headers or trailers have one.
     fn hear(&mut self, headers: &HeaderMap) {
-        if let Some(status) = headers.get("grpc-status") {
+        if let Some(status) = headers.get(&STATUS) {
             let number = status.to_str().ok().and_then(|text| text.parse::<usize>().ok());
             self.end(number.and_then(|number| CODES.get(number)).copied().unwrap_or(UNKNOWN), reason(headers));
         }

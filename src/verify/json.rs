@@ -7,10 +7,13 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
+/// As many as a token has, so that reading one moves none of them.
+const TYPICAL_MEMBERS: usize = 16;
+
 /// Reads one object that nests at most `depth` levels, itself included.
 pub(super) fn object(bytes: &[u8], depth: usize) -> Option<Map<String, Value>> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth }.deserialize(&mut json).ok()?;
+    let value = Strict { depth, room: TYPICAL_MEMBERS }.deserialize(&mut json).ok()?;
     json.end().ok()?;
     match value {
         Value::Object(members) => Some(members),
@@ -21,12 +24,14 @@ pub(super) fn object(bytes: &[u8], depth: usize) -> Option<Map<String, Value>> {
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
+    /// For so many members at once.
+    room: usize,
 }
 
 impl Strict {
     fn inner<E: Error>(self) -> Result<Self, E> {
         let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deeply"))?;
-        Ok(Self { depth })
+        Ok(Self { depth, room: 0 })
     }
 }
 
@@ -84,7 +89,7 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let inner = self.inner()?;
-        let mut object = Map::new();
+        let mut object = Map::with_capacity(self.room);
         while let Some(name) = members.next_key::<String>()? {
             let Entry::Vacant(member) = object.entry(name) else {
                 return Err(A::Error::custom("duplicate member"));
