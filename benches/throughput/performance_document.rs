@@ -66,7 +66,8 @@ const SECTIONS: [(&str, Section, &str); 4] = [
     (
         "As sessions become many",
         Section::Sessions,
-        "A thousand sessions spread over all that there are, two sessions a subject, refreshed and introspected by turns.",
+        "A thousand sessions spread over all that there are, two sessions a subject, refreshed and introspected by turns, \
+         and by turns with another store that has no more than a thousand.",
     ),
     (
         "Limits",

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use prost::DecodeError;
 use prost::bytes::{Buf, BufMut};
-use prost::encoding::{DecodeContext, WireType, message, skip_field, string};
+use prost::encoding::{DecodeContext, WireType, skip_field, string};
 use tonic::body::Body;
 use tonic::codec::{BufferSettings, Codec};
 use tonic::codegen::BoxFuture;
@@ -28,9 +28,8 @@ use super::wire;
 
 const ONE: &str = v1::IntrospectTokenRequest::CALL;
 const MANY: &str = v1::BatchIntrospectTokensRequest::CALL;
-/// The number of `IntrospectTokenResponse.revision`, and of `BatchIntrospectTokensResponse.results`.
+/// The number of `IntrospectTokenResponse.revision`.
 const REVISION: u32 = 14;
-const RESULTS: u32 = 1;
 
 /// Answers the two calls in front of a server's services.
 #[derive(Debug, Clone)]
@@ -144,11 +143,11 @@ pub(super) async fn many(
     let (permit, request) = gate.admit(request).await?;
     let consistency = wire::consistency(request.consistency).map_err(status)?;
     let answers = gate.authority().introspect_tokens_for(&permit, request.tokens, consistency).await;
-    Ok(Response::new(Many(answers.map_err(status)?.into_iter().map(Said::of).collect())))
+    Ok(Response::new(Many { results: answers.map_err(status)?.into_iter().map(Said::of).collect() }))
 }
 
 /// An `IntrospectTokenResponse`, which is only written here.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) enum Said {
     /// `active = false` and nothing else (RFC 7662, section 2.2).
     #[default]
@@ -216,31 +215,10 @@ impl prost::Message for Said {
 }
 
 /// A `BatchIntrospectTokensResponse`, which is only written here.
-#[derive(Debug, Default)]
-pub(super) struct Many(pub(super) Vec<Said>);
-
-impl prost::Message for Many {
-    fn encode_raw(&self, buffer: &mut impl BufMut) {
-        message::encode_repeated(RESULTS, &self.0, buffer);
-    }
-
-    fn encoded_len(&self) -> usize {
-        message::encoded_len_repeated(RESULTS, &self.0)
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buffer: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        skip_field(wire_type, tag, buffer, context)
-    }
-
-    fn clear(&mut self) {
-        self.0.clear();
-    }
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Many {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) results: Vec<Said>,
 }
 
 fn encoded(token: &VerifiedToken) -> &[u8] {
@@ -348,7 +326,8 @@ mod tests {
         }
         let refresh = v1::IntrospectTokenResponse { active: true, revision: "later".to_owned(), ..Default::default() };
         let all = [said("one"), Said::Inactive, Said::Refresh(Box::new(refresh))];
-        let read = v1::BatchIntrospectTokensResponse::decode(&*Many(all.to_vec()).encode_to_vec()).expect("a message");
+        let read = v1::BatchIntrospectTokensResponse::decode(&*Many { results: all.to_vec() }.encode_to_vec())
+            .expect("a message");
         assert_eq!(read.results, all.map(Said::into_message));
         assert!(Said::Inactive.encode_to_vec().is_empty(), "and nothing else");
     }

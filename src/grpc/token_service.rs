@@ -98,7 +98,7 @@ impl TokenService for Tokens {
         request: Request<v1::BatchIntrospectTokensRequest>,
     ) -> Result<Response<v1::BatchIntrospectTokensResponse>, Status> {
         let answer = introspections::many(&self.gate, request).await?;
-        let messages = |answer: Many| answer.0.into_iter().map(Said::into_message).collect();
+        let messages = |answer: Many| answer.results.into_iter().map(Said::into_message).collect();
         Ok(answer.map(|answer| v1::BatchIntrospectTokensResponse { results: messages(answer) }))
     }
 

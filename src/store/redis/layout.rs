@@ -23,7 +23,10 @@
 //! committed with, so that whoever followed the log can put it back after a failover. A commit to a watched
 //! record publishes its version and its key on `P:watch`.
 
+use std::fmt;
+
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::authority::ports::{RecordKey, RecordKind, StoreError, Stored, Version};
@@ -51,12 +54,12 @@ impl Keys {
     }
 
     pub(super) fn record(&self, key: &RecordKey) -> String {
-        self.of(partition(key), &rest(key))
+        self.of(partition(key), Rest(key))
     }
 
     /// Where a watch of a record is announced.
     pub(super) fn watch(&self, key: &RecordKey) -> String {
-        self.of(partition(key), &format!("w:{}", rest(key)))
+        self.of(partition(key), format_args!("w:{}", Rest(key)))
     }
 
     pub(super) fn log(&self, partition: u16) -> String {
@@ -110,21 +113,25 @@ impl Keys {
         (self.record(&key) == name).then_some(key)
     }
 
-    fn of(&self, partition: u16, rest: &str) -> String {
+    fn of(&self, partition: u16, rest: impl fmt::Display) -> String {
         format!("{}:{{{partition}}}:{rest}", self.prefix)
     }
 }
 
 /// A record's name behind its partition.
-fn rest(key: &RecordKey) -> String {
-    let realm = key.realm_name().map_or("", |realm| realm.as_str());
-    let id = || URL_SAFE_NO_PAD.encode(key.id());
-    match key.kind() {
-        RecordKind::Vault => "vault".to_owned(),
-        RecordKind::Realm => format!("r:{realm}"),
-        RecordKind::Subject => format!("s:{realm}:{}", id()),
-        RecordKind::ClientAssertion => format!("a:{realm}:{}", id()),
-        RecordKind::Code => format!("c:{realm}:{}", id()),
+struct Rest<'a>(&'a RecordKey);
+
+impl fmt::Display for Rest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let realm = self.0.realm_name().map_or("", |realm| realm.as_str());
+        let id = Base64Display::new(self.0.id(), &URL_SAFE_NO_PAD);
+        match self.0.kind() {
+            RecordKind::Vault => f.write_str("vault"),
+            RecordKind::Realm => write!(f, "r:{realm}"),
+            RecordKind::Subject => write!(f, "s:{realm}:{id}"),
+            RecordKind::ClientAssertion => write!(f, "a:{realm}:{id}"),
+            RecordKind::Code => write!(f, "c:{realm}:{id}"),
+        }
     }
 }
 
