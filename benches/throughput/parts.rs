@@ -1,4 +1,4 @@
-//! What calls are made of, each measured alone: once a round, and only if a row of it asks.
+//! What calls are made of, each measured alone: once a round or right before a row, and only if one asks.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,8 +93,12 @@ impl<'a> Parts<'a> {
         Self { stores, time, measured: Vec::new(), half: Vec::new(), echo: None, directory }
     }
 
-    /// What several steps, one after the other, can't beat. What a Redis does meanwhile is measured beside it.
-    pub(crate) async fn limit(&mut self, parts: &[Part]) -> Result<Limit, Failure> {
+    /// What several steps, one after the other, can't beat. What a Redis does meanwhile is measured beside it. Measured
+    /// anew where a floor depends on it: on a shared machine, a minute ago is another machine.
+    pub(crate) async fn limit(&mut self, parts: &[Part], anew: bool) -> Result<Limit, Failure> {
+        if anew {
+            self.measured.retain(|(part, _)| !parts.contains(part));
+        }
         let mut steps = Vec::new();
         if parts.contains(&Part::Store(Work::LoadAndCommit, Backing::Redis)) {
             self.measure(Part::Script).await?;

@@ -67,7 +67,9 @@ const SECTIONS: [(&str, Section, &str); 4] = [
         "As sessions become many",
         Section::Sessions,
         "A thousand sessions spread over all that there are, two sessions a subject, refreshed and introspected by turns, \
-         and by turns with another store that has no more than a thousand.",
+         and by turns with another store that has no more than a thousand, whose own rates are in no row. Of the first \
+         rows, where both stores have as many, the ratio is what chance makes of it. What a grown store does behind \
+         calls goes on in the turns of the other, too.",
     ),
     (
         "Limits",

@@ -31,8 +31,8 @@ const KEY_SET: &str = "/.well-known/jwks.json";
 const BATCH: usize = 100;
 const BATCH_CALLERS: usize = 16;
 
-/// How many tokens there are at least for a server that has not seen them: each serves once.
-const NEW_A_MILLISECOND: u128 = 8;
+/// How many tokens there are at least for a second of measuring a server that has not seen them: each serves once.
+const NEW_A_SECOND: f64 = 20_000.0;
 /// Of the tokens that a server has not seen, this part has it load its own pages: they are not to be measured.
 const WARMING: usize = 4;
 
@@ -64,22 +64,19 @@ impl<'a> Service<'a> {
         let mut rows = Vec::new();
         for backing in Backing::ALL {
             let here: Vec<_> = self.wanted.iter().copied().filter(|spec| spec.backing == backing).collect();
-            let mut limits = Vec::new();
-            for spec in &here {
-                let half = if spec.at_half_load { parts.echo_at_half_load(spec.limit).await? } else { None };
-                limits.push((parts.limit(spec.limit).await?, half));
-            }
             for start in Start::ALL {
-                let of_start = |(spec, _): &(&&Spec, _)| start == Start::Plain || spec.start() == start;
-                let specs: Vec<_> = here.iter().zip(limits.clone()).filter(of_start).collect();
+                let of_start = |spec: &&&Spec| start == Start::Plain || spec.start() == start;
+                let specs: Vec<_> = here.iter().filter(of_start).collect();
                 if specs.is_empty() {
                     continue;
                 }
                 let (server, time) = (self.start(backing, start).await?, self.time);
-                for (spec, limit) in specs {
+                for spec in specs {
                     let stock = self.stock(&server, spec).await?;
                     if spec.start() == start {
-                        rows.push(row(&server, spec, stock, limit, time).await?);
+                        let half = if spec.at_half_load { parts.echo_at_half_load(spec.limit).await? } else { None };
+                        let limit = parts.limit(spec.limit, spec.floor.is_some()).await?;
+                        rows.push(row(&server, spec, stock, (limit, half), time).await?);
                     }
                 }
             }
@@ -114,8 +111,8 @@ impl<'a> Service<'a> {
             }
         };
         let stock = &mut self.stock[position];
-        let new = if spec.call == Call::IntrospectFirstTime { self.time.as_millis() * NEW_A_MILLISECOND } else { 0 };
-        while (stock.tokens.len() as u128) < new {
+        let new = if spec.call == Call::IntrospectFirstTime { self.time.as_secs_f64() * NEW_A_SECOND } else { 0.0 };
+        while precise(stock.tokens.len() as u64) < new {
             stock.issue(server, Pace::Closed, self.time).await?;
         }
         Ok(stock)

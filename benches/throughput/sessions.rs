@@ -17,6 +17,8 @@ use crate::{Failure, REALM};
 
 /// Of the store that grows.
 const PREFIX: &str = "growth";
+/// Of the one beside it.
+const SMALL: &str = "small";
 /// Long enough for a million on a slow machine.
 pub(crate) const FILLED_WITHIN: Duration = Duration::from_secs(3600);
 /// How many of them are used, spread over all.
@@ -51,10 +53,16 @@ pub(crate) async fn grow(
         let mut used = Used::new(fill(&server, from..*size).await?);
         let bytes = (held(stores, backing, &server).await? - empty) / precise(*size);
         figures.extend(memory(backing, *size, bytes, &server));
-        for _ in 0..rounds {
-            // By turns, so that what the machine does meanwhile is done to both.
-            let least = small.used.measure(&small.server, time).await?;
-            let measured = used.measure(&server, time).await?;
+        // By turns, so that what the machine does meanwhile is done to both; what a growth left behind, to neither.
+        small.used.measure(&small.server, time / 5).await?;
+        for round in 0..rounds {
+            let of_small = async |small: &mut Small| small.used.measure(&small.server, time).await;
+            let (measured, least) = if round % 2 == 0 {
+                let least = of_small(&mut small).await?;
+                (used.measure(&server, time).await?, least)
+            } else {
+                (used.measure(&server, time).await?, of_small(&mut small).await?)
+            };
             rounds_of_rows.push(rows(backing, *size, measured, (sizes[0], least), &server));
         }
         from = *size;
@@ -70,7 +78,7 @@ pub(crate) async fn grow(
     Ok((rounds_of_rows, figures))
 }
 
-/// A store of its own with a server, which stays as it is while the other grows.
+/// A store of its own with a server, which stays small while the other grows.
 struct Small {
     server: Process,
     used: Used,
@@ -81,8 +89,8 @@ impl Small {
     async fn open(stores: &Stores, backing: Backing, sessions: u64) -> Result<Self, Failure> {
         let redis = if backing == Backing::Redis { Some(RedisServer::start_with(&DURABLE).await) } else { None };
         let url = match &redis {
-            Some(redis) => redis.url(PREFIX),
-            None => stores.url(backing, "small").await?,
+            Some(redis) => redis.url(SMALL),
+            None => stores.url(backing, SMALL).await?,
         };
         let server = Process::authority(stores.directory(), &url, &[]).await?;
         let used = Used::new(fill(&server, 0..sessions).await?);
@@ -174,20 +182,6 @@ impl Used {
         Self { access_tokens, chains: Refresh::all(REALM, refresh_tokens) }
     }
 
-    /// So many times.
-    pub(crate) async fn measure_all(
-        &mut self,
-        server: &Process,
-        rounds: usize,
-        time: Duration,
-    ) -> Result<Vec<[Measured; 2]>, Failure> {
-        let mut all = Vec::new();
-        for _ in 0..rounds {
-            all.push(self.measure(server, time).await?);
-        }
-        Ok(all)
-    }
-
     /// Refreshes, and introspections.
     pub(crate) async fn measure(&mut self, server: &Process, time: Duration) -> Result<[Measured; 2], Failure> {
         let chains = std::mem::take(&mut self.chains);
@@ -200,15 +194,6 @@ impl Used {
         let (introspected, _) = load::run(server, &Endpoint::grpc(INTROSPECT), callers, Pace::Closed, time).await?;
         Ok([refreshed, introspected])
     }
-}
-
-/// The one in the middle of each, by rate.
-pub(crate) fn median(all: &[[Measured; 2]]) -> [Measured; 2] {
-    [0, 1].map(|of| {
-        let mut sorted: Vec<_> = all.iter().map(|measured| measured[of]).collect();
-        sorted.sort_by(|one, other| one.per_second.total_cmp(&other.per_second));
-        sorted[sorted.len() / 2]
-    })
 }
 
 /// How often a refresh asks Redis.

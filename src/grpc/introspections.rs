@@ -92,12 +92,13 @@ impl UnaryService<v1::IntrospectTokenRequest> for One {
     }
 }
 
-/// What `ProstCodec` does, in buffers as large as a token and what is said of it: by default both have 8 KiB, and
-/// to find these takes longer than all that is looked up.
+/// What `ProstCodec` does, in buffers as large as most tokens and answers; for larger ones they grow. By default each has
+/// 8 KiB, and allocating them takes as long as looking a token up.
 struct OfOneToken;
 
 fn buffers() -> BufferSettings {
-    BufferSettings::new(1 << 10, 32 << 10)
+    let (bytes, of_a_stream) = (1 << 10, 32 << 10);
+    BufferSettings::new(bytes, of_a_stream)
 }
 
 impl Codec for OfOneToken {
@@ -147,7 +148,7 @@ pub(super) async fn many(
 }
 
 /// An `IntrospectTokenResponse`, which is only written here.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(super) enum Said {
     /// `active = false` and nothing else (RFC 7662, section 2.2).
     #[default]
@@ -215,7 +216,7 @@ impl prost::Message for Said {
 }
 
 /// A `BatchIntrospectTokensResponse`, which is only written here.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(prost::Message)]
 pub(super) struct Many {
     #[prost(message, repeated, tag = "1")]
     pub(super) results: Vec<Said>,

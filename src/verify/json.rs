@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// As many as a token has, so that reading one moves none of them.
+/// As many as a token's payload has, so that reading one moves none of them.
 const TYPICAL_MEMBERS: usize = 16;
 
 /// Reads one object that nests at most `depth` levels, itself included.

@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use entries::{Random, Shard, Wide};
+use entries::{Random, Shard, Until, Wide};
 
 use super::token::VerifiedToken;
 use super::uniform::Uniform;
-use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId};
-use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry};
+use crate::domain::ids::{ClientId, KeyId, RealmName, Route, SessionId, SubjectKey};
+use crate::domain::revocation::{LogUpdate, Position, Revision, RevocationEntry, RevocationScope};
 use crate::domain::time::Timestamp;
 
 /// Locks that writers and readers rarely meet at.
@@ -200,14 +200,28 @@ impl RevocationIndex {
 
     /// Takes in one entry, wherever it stands in the log: the order does not matter.
     pub fn insert(&self, entry: &RevocationEntry) {
-        match entries::about(&entry.scope) {
-            Some(one) => self.shard_mut(one).insert(entry),
-            None => {
-                let mut wide = write(&self.wide);
-                wide.insert(entry);
-                self.any_wide.store(true, Ordering::Release);
+        let until = Until::new(entry.until);
+        match &entry.scope {
+            RevocationScope::Token(id) => self.shard_mut(Uniform(*id)).end_token(Uniform(*id), until),
+            RevocationScope::Session(SessionId(id)) => self.shard_mut(Uniform(*id)).end_session(Uniform(*id), until),
+            RevocationScope::SessionEpoch(SessionId(id), below) => {
+                self.shard_mut(Uniform(*id)).end_epochs_of_session(Uniform(*id), *below, until);
             }
+            RevocationScope::SubjectEpoch(SubjectKey(id), below) => {
+                self.shard_mut(Uniform(*id)).end_epochs_of_subject(Uniform(*id), *below, until);
+            }
+            RevocationScope::Key(kid) => self.widely(|wide| wide.end_key(kid, until)),
+            RevocationScope::Client(realm, client, at) => {
+                self.widely(|wide| wide.cut_off_client(realm, client, *at, until));
+            }
+            RevocationScope::Realm(realm, at) => self.widely(|wide| wide.cut_off_realm(realm, *at, until)),
         }
+    }
+
+    fn widely(&self, end: impl FnOnce(&mut Wide)) {
+        let mut wide = write(&self.wide);
+        end(&mut wide);
+        self.any_wide.store(true, Ordering::Release);
     }
 
     /// In milliseconds.

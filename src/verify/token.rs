@@ -161,7 +161,7 @@ impl Payload {
         read(value).map(Some).ok_or(Rejection::InvalidClaim(name))
     }
 
-    /// In the order of the token, and without the room of those that were read: they are kept for long.
+    /// In the order of the token, and without the room of those that were read: what is left is kept for long.
     fn unread(mut self) -> Members {
         self.members.retain(|name, _| !self.read.contains(&name.as_str()));
         let mut unread = Map::with_capacity(self.members.len());

@@ -246,7 +246,10 @@ mod tests {
             (RecordKey::subject(realm("web"), SubjectKey([0; 16])), "ta:{0}:s:web:AAAAAAAAAAAAAAAAAAAAAA"),
             (RecordKey::subject(realm("web"), SubjectKey([255; 16])), "ta:{255}:s:web:_____________________w"),
             (RecordKey::client_assertion(realm("web"), [255; 16]), "ta:{255}:a:web:_____________________w"),
+            (RecordKey::code(realm("web"), [255; 16]), "ta:{255}:c:web:_____________________w"),
         ];
+        let subject = RecordKey::subject(realm("web"), SubjectKey([0; 16]));
+        assert_eq!(keys.watch(&subject), "ta:{0}:w:s:web:AAAAAAAAAAAAAAAAAAAAAA");
         for (key, name) in named {
             assert_eq!(keys.record(&key), name);
             assert_eq!(keys.record_of(name), Some(key.clone()));

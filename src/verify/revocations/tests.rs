@@ -6,8 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::claims::Members;
-use crate::domain::ids::{Audience, Sid, Subject, SubjectKey, TokenId};
-use crate::domain::revocation::RevocationScope;
+use crate::domain::ids::{Audience, Sid, Subject, TokenId};
 use crate::verify::Worded;
 
 const LATER: Timestamp = Timestamp::from_seconds(10_000);
