@@ -93,12 +93,13 @@ impl<'a> Parts<'a> {
         Self { stores, time, measured: Vec::new(), half: Vec::new(), echo: None, directory }
     }
 
-    /// What several steps, one after the other, can't beat. What a Redis does meanwhile is measured beside it. Measured
-    /// anew where a floor depends on it: on a shared machine, a minute ago is another machine.
-    pub(crate) async fn limit(&mut self, parts: &[Part], anew: bool) -> Result<Limit, Failure> {
-        if anew {
-            self.measured.retain(|(part, _)| !parts.contains(part));
-        }
+    /// Has these measured anew when they are asked for: on a shared machine, a minute ago is another machine.
+    pub(crate) fn forget(&mut self, parts: &[Part]) {
+        self.measured.retain(|(part, _)| !parts.contains(part));
+    }
+
+    /// What several steps, one after the other, can't beat. What a Redis does meanwhile is measured beside it.
+    pub(crate) async fn limit(&mut self, parts: &[Part]) -> Result<Limit, Failure> {
         let mut steps = Vec::new();
         if parts.contains(&Part::Store(Work::LoadAndCommit, Backing::Redis)) {
             self.measure(Part::Script).await?;

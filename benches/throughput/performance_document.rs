@@ -97,7 +97,7 @@ const READING: &str = "\
 - Two runs on a shared machine differ by a tenth and more. Compare within a table only.
 
 To repeat it: Linux, Rust, and `make bench`, which installs Redis and Node.js where they are missing, builds the
-release artefact and measures it, ten minutes each on 2 cores, and writes this page. `make bench ARGS=\"--only refresh\"`
+release artefact and measures it, ten to twelve minutes each on 2 cores, and writes this page. `make bench ARGS=\"--only refresh\"`
 measures some rows and writes nothing; `--quick` shows in a minute that everything runs. Why something was not reached is
 in [profiles.md](profiles.md), what millions of sessions need in [scale.md](scale.md).
 ";

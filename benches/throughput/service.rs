@@ -75,7 +75,10 @@ impl<'a> Service<'a> {
                     let stock = self.stock(&server, spec).await?;
                     if spec.start() == start {
                         let half = if spec.at_half_load { parts.echo_at_half_load(spec.limit).await? } else { None };
-                        let limit = parts.limit(spec.limit, spec.floor.is_some()).await?;
+                        if spec.floor.is_some() {
+                            parts.forget(spec.limit);
+                        }
+                        let limit = parts.limit(spec.limit).await?;
                         rows.push(row(&server, spec, stock, (limit, half), time).await?);
                     }
                 }
