@@ -38,8 +38,8 @@ pub(crate) enum Part {
     Record,
     /// Of a Redis what the client does.
     Store(Work, Backing),
-    /// Of a commit what Redis does.
-    Script,
+    /// Of a commit what Redis does, where so many leave together.
+    Script(u64),
 }
 
 impl Part {
@@ -57,7 +57,8 @@ impl Part {
             Self::Record => "record opened, sealed".to_owned(),
             Self::Store(work, Backing::Embedded) => format!("{}, embedded", work.name()),
             Self::Store(work, backing) => format!("{}{}, the client's part", work.name(), backing.name()),
-            Self::Script => "commit, the part of Redis (its processor time)".to_owned(),
+            Self::Script(1) => "commit, the part of Redis (its processor time)".to_owned(),
+            Self::Script(at_once) => format!("each of {at_once} commits at once, the part of Redis"),
         }
     }
 
@@ -70,7 +71,7 @@ impl Part {
             Self::RefreshToken => "refresh token",
             Self::Record => "record",
             Self::Store(work, _) => work.name(),
-            Self::Script => "script",
+            Self::Script(_) => "script",
         }
     }
 }
@@ -102,7 +103,9 @@ impl<'a> Parts<'a> {
     pub(crate) async fn limit(&mut self, parts: &[Part]) -> Result<Limit, Failure> {
         let mut steps = Vec::new();
         if parts.contains(&Part::Store(Work::LoadAndCommit, Backing::Redis)) {
-            self.measure(Part::Script).await?;
+            for at_once in [1, 8] {
+                self.measure(Part::Script(at_once)).await?;
+            }
         }
         for part in parts {
             steps.push(self.measure(*part).await?);
@@ -153,7 +156,7 @@ impl<'a> Parts<'a> {
             Part::Record => store_limits::sealing(time / 3).await?,
             Part::Store(work, Backing::Embedded) => store_limits::embedded(&self.directory, work, time)?,
             Part::Store(work, backing) => store_limits::redis(&self.stores.url(backing, "bench").await?, work, time)?,
-            Part::Script => script_limit::commits(time).await?,
+            Part::Script(at_once) => script_limit::commits(at_once, time).await?,
         };
         self.measured.push((part, measured));
         Ok(measured)

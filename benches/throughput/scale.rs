@@ -7,6 +7,7 @@ use prost::Message as _;
 use token_authority::proto::v1::WatchRevocationsRequest;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::proto::v1::watch_revocations_response::Event;
+use tokio::time::Instant;
 
 use crate::callers::{self, CLIENT, Each, ISSUE, Issue, REVOKE};
 use crate::load::{self, Measured, Pace};
@@ -15,7 +16,7 @@ use crate::process::Process;
 use crate::redis_fleet::field;
 use crate::redis_server::{RedisServer, Reply};
 use crate::sessions::{Used, fill, precise, used_memory};
-use crate::stores::{Backing, Stores};
+use crate::stores::{DURABLE, Stores};
 use crate::wire::Endpoint;
 use crate::{Failure, REALM};
 
@@ -26,6 +27,7 @@ const FRAMING: usize = 5 + 9;
 /// Of the store in a Redis.
 const PREFIX: &str = "scale";
 const PARTITIONS: u16 = 256;
+const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Costs, and what was found at either size.
 pub(crate) struct Scale {
@@ -47,8 +49,8 @@ pub(crate) struct Found {
 
 /// Opens that many sessions.
 pub(crate) async fn run(stores: &Stores, sessions: u64, rounds: usize, time: Duration) -> Result<Scale, Failure> {
-    let redis = stores.redis().await;
-    let url = stores.url(Backing::Redis, PREFIX).await?;
+    let redis = &node().await?;
+    let url = redis.url(PREFIX).replace("redis://", "redis-cluster://");
     let server = Process::authority(stores.directory(), &url, &[]).await?;
     let empty = used_memory(redis)?;
     let found = async |size: u64, used: &mut Used| {
@@ -66,6 +68,22 @@ pub(crate) async fn run(stores: &Stores, sessions: u64, rounds: usize, time: Dur
     let costs = costs(&server, redis, &basis, &mut used, time).await?;
     let mut used = Used::new(fill(&server, few..sessions).await?);
     Ok(Scale { costs, basis, large: found(sessions, &mut used).await? })
+}
+
+/// A Cluster of one node. What leaves for a Redis alone as one script leaves for a Cluster one by one, unless it
+/// is of one slot: so it is where more than one Redis is needed.
+async fn node() -> Result<RedisServer, Failure> {
+    let options = [&DURABLE[..], &["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]].concat();
+    let redis = RedisServer::start_with(&options).await;
+    redis.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let started = Instant::now();
+    while field(&redis.run(&["CLUSTER", "INFO"]), "cluster_state") != "ok" {
+        if started.elapsed() > FORMED_WITHIN {
+            return Err("a Cluster of one node does not form".into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(redis)
 }
 
 async fn costs(

@@ -19,7 +19,8 @@ pub(crate) fn write(scale: &Scale, machine: &[String], arguments: &Arguments) ->
         arguments.command()
     );
     text += &format!(
-        "\n## What one costs\n\nMeasured with {} sessions on one Redis.\n\n{}",
+        "\n## What one costs\n\nMeasured with {} sessions on a Cluster of one node, where each commit leaves alone. To a Redis that is no Cluster \
+         those of a moment leave together, and cost it a third (performance.md, \"at once\").\n\n{}",
         count(scale.basis.sessions),
         costs(scale)
     );

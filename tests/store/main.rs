@@ -21,6 +21,7 @@ mod redis_monitor;
 mod redis_proxy;
 mod redis_replicas;
 mod redis_server;
+mod redis_turns;
 mod restoring;
 mod sdk_faults;
 mod sealed;

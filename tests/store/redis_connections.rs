@@ -20,7 +20,7 @@ const OPENED_WITHIN: Duration = Duration::from_secs(20);
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
 
 /// The last command of each connection, by its number.
-fn connections(redis: &RedisServer) -> BTreeMap<String, String> {
+pub(crate) fn connections(redis: &RedisServer) -> BTreeMap<String, String> {
     let Reply::Bytes(Some(list)) = redis.run(&["CLIENT", "LIST", "TYPE", "NORMAL"]) else { panic!("no list") };
     let list = String::from_utf8(list).expect("text");
     let field = |line: &str, name: &str| {

@@ -66,7 +66,7 @@ fn writes(server: &RedisServer) -> u64 {
     calls.unwrap_or_default()
 }
 
-fn unknown<T>(outcome: &Result<T, StoreError>) -> bool {
+pub(crate) fn unknown<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(StoreError::OutcomeUnknown(_)))
 }
 

@@ -20,7 +20,7 @@ use tracing::debug;
 use super::address::{Address, Topology};
 use super::fault;
 use super::open_error::OpenError;
-use super::own_connections::{Own, Settled};
+use super::own_connections::{Connection, Own, Settled};
 
 /// Below the deadline that most callers set: who waits longer has gone.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ const WAITING_CONNECTIONS: usize = 4;
 #[derive(Clone)]
 pub(super) struct Connections {
     /// For whoever has none of its own.
-    pub(super) commands: Client,
+    common: Connection,
     own: Arc<Own>,
     builder: Builder,
     /// A connection that listens can do nothing else.
@@ -79,19 +79,24 @@ impl Connections {
         }
         // Subscribes again after each reconnection, for as long as the client lives.
         drop(subscriber.manage_subscriptions());
-        Ok(Self { commands, own: Arc::default(), builder, subscriber, waiting })
+        Ok(Self { common: Connection::new(commands), own: Arc::default(), builder, subscriber, waiting })
+    }
+
+    /// The connection of whoever has none of its own.
+    pub(super) fn common(&self) -> &Client {
+        &self.common.client
     }
 
     /// The connection of the runtime that this runs in.
-    pub(super) fn here(&self) -> Client {
-        self.own.here().unwrap_or_else(|| self.commands.clone())
+    pub(super) fn here(&self) -> Connection {
+        self.own.here().unwrap_or_else(|| self.common.clone())
     }
 
     /// Gives this runtime a connection of its own, as soon as one can be opened.
     pub(super) async fn settle(&self) -> Settled {
         loop {
             match self.open_another().await {
-                Ok(client) => return self.own.settle(client),
+                Ok(client) => return self.own.settle(Connection::new(client)),
                 Err(error) => debug!(%error, "this thread has no connection of its own yet"),
             }
             tokio::time::sleep(OPENED_AGAIN_AFTER).await;
@@ -105,15 +110,15 @@ impl Connections {
     }
 
     /// Every connection that commands are sent over.
-    pub(super) fn all(&self) -> Vec<Client> {
+    pub(super) fn all(&self) -> Vec<Connection> {
         let mut all = self.own.all();
-        all.push(self.commands.clone());
+        all.push(self.common.clone());
         all
     }
 
     /// Where what is said of one server has to be asked of each; `None`: of the only one.
     pub(super) fn primaries(&self) -> Vec<Option<Server>> {
-        match self.commands.cached_cluster_state() {
+        match self.common.client.cached_cluster_state() {
             Some(cluster) => cluster.unique_primary_nodes().into_iter().map(Some).collect(),
             None => vec![None],
         }
@@ -130,7 +135,7 @@ impl Connections {
         if let Some(waiting) = &self.waiting {
             let _ = waiting.quit().await;
         }
-        let _ = self.commands.quit().await;
+        let _ = self.common.client.quit().await;
     }
 }
 

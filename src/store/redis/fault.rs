@@ -86,6 +86,11 @@ mod tests {
             (ErrorKind::Unknown, "OOM command not allowed when used memory > 'maxmemory'.", "full"),
             (ErrorKind::Unknown, "ERR Error running script: -OOM command not allowed when used", "full"),
             (ErrorKind::Unknown, "CORRUPT a record is shorter than its head", "corrupt"),
+            // As 6.2 words them.
+            (ErrorKind::Unknown, "@user_script: 34: -OOM command not allowed when used memory > 'maxmemory'.", "full"),
+            (ErrorKind::Unknown, "@user_script: 34: -MISCONF Redis is configured to save RDB snapshots", "unavailable"),
+            (ErrorKind::Unknown, "@user_script: 34: -NOREPLICAS Not enough good replicas to write.", "unavailable"),
+            (ErrorKind::Unknown, "ERR The user executing the script can't run this command or subcommand", "unknown"),
         ];
         for (kind, details, expected) in cases {
             let meaning = match of_commit(&Error::new(kind, details)) {

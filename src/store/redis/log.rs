@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fred::bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::KeysInterface as _;
 use fred::types::Value;
@@ -65,10 +66,10 @@ impl Log {
 }
 
 /// What a value holds, if it holds bytes.
-pub(super) fn bytes(value: Value) -> Result<Vec<u8>, StoreError> {
+pub(super) fn bytes(value: Value) -> Result<Bytes, StoreError> {
     match value {
-        Value::Bytes(bytes) => Ok(bytes.to_vec()),
-        Value::String(text) => Ok(text.as_bytes().to_vec()),
+        Value::Bytes(bytes) => Ok(bytes),
+        Value::String(text) => Ok(text.into_inner()),
         _ => Err(StoreError::Corrupt("an answer is not of bytes".into())),
     }
 }

@@ -1,12 +1,13 @@
 //! The store in a Redis or Valkey, alone, behind Sentinels or as a Cluster: for any number of servers
 //! at a time. Keeps what it is given as it is (`sealing` is a layer above); knows no tokens.
 //!
-//! A commit is one script on one partition (`layout`, `script`). It is sent once; what may have been
+//! A commit is a step of a script on one partition (`layout`, `commits`). It is sent once; what may have been
 //! written but was not answered is an unknown outcome, and the same commit sent again is harmless.
 
 mod address;
 mod checks;
 mod clock;
+mod commits;
 mod connect;
 mod fault;
 mod follower;
@@ -15,10 +16,13 @@ mod log;
 mod open_error;
 mod own_connections;
 mod peers;
+mod reads;
 mod recent;
 mod replicas;
 mod scan;
 mod script;
+mod together;
+mod turn;
 mod watcher;
 
 use std::fmt;
@@ -38,18 +42,21 @@ pub use open_error::OpenError;
 
 use address::{Address, Wait};
 use clock::CorrectedClock;
+use commits::{Commits, Way};
 use connect::Connections;
 use follower::Follower;
-use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, encode_entry, encode_record, partition};
+use layout::{Keys, LAYOUT, PARTITIONS, decode_head, decode_record, partition};
 use log::{Log, bytes};
+use own_connections::Connection;
+use reads::{Reads, Wanted};
 use recent::Recent;
 use replicas::Replicas;
 use script::Script;
+use together::Together;
 use watcher::{Versions, Watcher};
 
 use crate::authority::ports::{Clock, Commit, Entropy, LogUpdate, Outcome, RecordKey, Seen, Store, StoreError, Stored};
 use crate::domain::revocation::Revision;
-use crate::domain::time::Timestamp;
 use crate::store::watched::{Joined, Watched};
 use crate::tasks::Tasks;
 
@@ -74,12 +81,12 @@ pub struct RedisStore {
     watched: Arc<Watched>,
     /// `None`: nobody waits for one.
     replicas: Option<Replicas>,
-    commit: Script,
+    reads: Arc<Reads>,
+    commits: Arc<Commits>,
     confirm: Script,
     clock: Arc<CorrectedClock>,
     /// Whether the clock is held against that of Redis.
     safety: Safety,
-    entropy: Arc<dyn Entropy>,
     tasks: Tasks,
     /// What reports name.
     topology: &'static str,
@@ -127,9 +134,19 @@ impl RedisStore {
         let address = Address::parse(topology, url)?;
         let connections = Connections::open(&address).await?;
         let keys = Keys::new(&address.prefix);
-        let log = Log::new(connections.commands.clone(), keys.clone());
-        let versions = Versions { client: connections.commands.clone(), keys: keys.clone() };
+        let log = Log::new(connections.common().clone(), keys.clone());
+        let versions = Versions { client: connections.common().clone(), keys: keys.clone() };
         let waiting = connections.waiting.clone().zip(address.wait());
+        let (clock, tasks) = (Arc::new(CorrectedClock::new(clock)), Tasks::default());
+        let together = match Together::of(topology, connections.common(), &keys).await {
+            Ok(together) => together,
+            Err(error) => {
+                connections.close().await;
+                return Err(OpenError::Store(fault::of_read(&error)));
+            }
+        };
+        let reads = Reads::new(together, tasks.clone());
+        let commits = Commits::new(together, keys.clone(), clock.clone(), entropy, tasks.clone());
         let store = Self {
             connections,
             keys,
@@ -138,12 +155,12 @@ impl RedisStore {
             versions,
             watched: Arc::default(),
             replicas: waiting.map(|(connections, wait)| Replicas::new(connections, wait)),
-            commit: Script::commit(),
+            reads: Arc::new(reads),
+            commits: Arc::new(commits),
             confirm: Script::confirm(),
-            clock: Arc::new(CorrectedClock::new(clock)),
+            clock,
             safety,
-            entropy,
-            tasks: Tasks::default(),
+            tasks,
             topology: topology.name(),
             address: address.servers(),
         };
@@ -158,7 +175,7 @@ impl RedisStore {
         let failed = |error: &Error| OpenError::Store(fault::of_read(error));
         let mut problems = Vec::new();
         for server in self.connections.primaries() {
-            let found = checks::problems(&self.connections.commands, server.as_ref(), self.clock.local()).await;
+            let found = checks::problems(self.connections.common(), server.as_ref(), self.clock.local()).await;
             problems.extend(found.map_err(|error| failed(&error))?);
         }
         match self.safety {
@@ -171,7 +188,7 @@ impl RedisStore {
         if let Some(wait) = address.wait() {
             self.count_replicas(wait).await.map_err(|error| failed(&error))?;
         }
-        let commands = &self.connections.commands;
+        let commands = self.connections.common();
         let layout = self.keys.layout();
         if absent == Absent::Made {
             let made: Result<Value, _> = commands.set(&layout, LAYOUT, None, Some(SetOptions::NX), false).await;
@@ -198,7 +215,7 @@ impl RedisStore {
     /// Warns of too few. Not refused: they may come back, and nothing that is answered is lost meanwhile.
     async fn count_replicas(&self, wait: Wait) -> Result<(), Error> {
         for server in self.connections.primaries() {
-            let connected = checks::replicas(&self.connections.commands, server.as_ref()).await?;
+            let connected = checks::replicas(self.connections.common(), server.as_ref()).await?;
             if connected < u64::from(wait.replicas) {
                 let server = server.map_or_else(|| self.address.clone(), |server| server.to_string());
                 let (wait_replicas, commits) = (wait.replicas, wait.commits.name());
@@ -222,7 +239,7 @@ impl RedisStore {
         let mut primaries = self.connections.primaries();
         primaries.sort();
         for (number, server) in primaries.iter().enumerate() {
-            let measured = checks::difference(&self.connections.commands, server.as_ref(), self.clock.local()).await;
+            let measured = checks::difference(self.connections.common(), server.as_ref(), self.clock.local()).await;
             let measured = measured.map_err(|error| fault::of_read(&error))?;
             let difference = measured.ok_or_else(|| StoreError::Unavailable(checks::NO_TIME.into()))?;
             if number == 0 {
@@ -254,49 +271,6 @@ impl RedisStore {
         self.connections.close().await;
         self.tasks.finished().await;
     }
-
-    fn arguments(&self, commit: &Commit) -> Vec<Value> {
-        let now = self.clock.now();
-        let ttl = |until: Timestamp| connect::millis(until.since(now) + GARBAGE_SLACK);
-        let log_ttl = commit.revocations.iter().map(|entry| ttl(entry.until)).max().unwrap_or(0);
-        let mut arguments: Vec<Value> = vec![
-            commit.id.0.as_slice().into(),
-            commit.expected.map_or(Value::from(""), |version| version.0.as_slice().into()),
-            now.millis().into(),
-            encode_record(commit.id, commit.expires, &commit.bytes).as_slice().into(),
-            commit.expires.map_or(0, ttl).into(),
-            self.keys.channel().into(),
-            i64::from(partition(&commit.key)).into(),
-            log_ttl.into(),
-        ];
-        for entry in &commit.revocations {
-            let mut tag = [0; 4];
-            self.entropy.fill(&mut tag);
-            let tag = u32::from_be_bytes(tag);
-            arguments.push(entry.until.millis().into());
-            arguments.push(i64::from(tag).into());
-            arguments.push(encode_entry(tag, commit.key.owner(), entry).as_slice().into());
-        }
-        arguments
-    }
-
-    /// Sends a commit once, or again where a node has refused it since the slot has moved.
-    async fn send(&self, commit: &Commit) -> Result<Value, StoreError> {
-        let partition = partition(&commit.key);
-        let keys = vec![
-            self.keys.record(&commit.key),
-            self.keys.log(partition),
-            self.keys.head(partition),
-            self.keys.watch(&commit.key),
-        ];
-        let (arguments, once) = (self.arguments(commit), connect::once());
-        if let Some(replicas) = self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
-            return replicas.run(&self.commit, &keys, &arguments).await;
-        }
-        let connection = self.connections.here();
-        let send = || self.commit.run(&connection, &once, &keys, &arguments);
-        connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))
-    }
 }
 
 #[async_trait]
@@ -311,22 +285,24 @@ impl Store for RedisStore {
 
     async fn load(&self, key: &RecordKey) -> Result<Option<Stored>, StoreError> {
         let now = self.clock.now();
-        let name = self.keys.record(key);
-        let connection = self.connections.here();
-        let found = connect::following_slots(|| connection.get(&name)).await;
-        let found: Option<Value> = found.map_err(|error| fault::of_read(&error))?;
-        found.map_or(Ok(None), |found| decode_record(&bytes(found)?, now))
+        let wanted = Wanted { partition: partition(key), name: self.keys.record(key) };
+        let Connection { client, reads, .. } = self.connections.here();
+        match self.reads.read(wanted, reads, client).await? {
+            Value::Null => Ok(None),
+            found => decode_record(&bytes(found)?, now),
+        }
     }
 
     async fn commit(&self, commit: &Commit) -> Result<Outcome, StoreError> {
-        let partition = partition(&commit.key);
-        let head = match self.send(commit).await? {
-            Value::Null => return Ok(Outcome::Conflict),
-            head => decode_head(partition, &bytes(head)?)?,
+        let Connection { client, commits, awaited, .. } = self.connections.here();
+        let (turn, way) = match self.replicas.as_ref().filter(|replicas| replicas.are_awaited_by(commit)) {
+            Some(replicas) => (awaited, Way::Awaited(replicas.clone())),
+            None => (commits, Way::Plain(client)),
         };
+        let Some(head) = self.commits.send(commit, turn, way).await? else { return Ok(Outcome::Conflict) };
         // Answered from here on, whether it is ever told by the log or lost before.
         for entry in &commit.revocations {
-            self.recent.add(partition, commit.key.owner(), entry);
+            self.recent.add(head.partition, commit.key.owner(), entry);
         }
         if !commit.revocations.is_empty() {
             self.recent.answered(head);
@@ -337,10 +313,11 @@ impl Store for RedisStore {
     async fn proof(&self, key: &RecordKey) -> Result<Revision, StoreError> {
         let partition = partition(key);
         let head = match &self.replicas {
-            None => self.log.head(&self.connections.here(), partition).await?,
+            None => self.log.head(&self.connections.here().client, partition).await?,
             Some(replicas) => {
                 let keys = [self.keys.head(partition), self.keys.log(partition)];
-                decode_head(partition, &bytes(replicas.run(&self.confirm, &keys, &[]).await?)?)?
+                let (head, acknowledged) = replicas.run(&self.confirm, &keys, &[]).await?;
+                acknowledged.and_then(|()| decode_head(partition, &bytes(head)?))?
             }
         };
         Ok(Revision::at(head))
@@ -364,7 +341,7 @@ impl Store for RedisStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         let connections = self.connections.all();
-        try_join_all(connections.iter().map(|connection| self.log.head(connection, 0))).await?;
+        try_join_all(connections.iter().map(|connection| self.log.head(&connection.client, 0))).await?;
         self.compare_clocks().await
     }
 }

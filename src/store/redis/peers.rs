@@ -14,7 +14,7 @@ use crate::authority::ports::{Peers, StoreError};
 #[async_trait]
 impl Peers for RedisStore {
     async fn tell(&self, words: &[u8]) -> Result<(), StoreError> {
-        let told: Result<Value, _> = self.connections.commands.publish(self.keys.peers(), words).await;
+        let told: Result<Value, _> = self.connections.common().publish(self.keys.peers(), words).await;
         told.map(drop).map_err(|error| fault::of_read(&error))
     }
 
@@ -26,7 +26,7 @@ impl Peers for RedisStore {
                     Ok(message) if *message.channel == *channel => {
                         // Anybody may publish anything.
                         let Ok(words) = bytes(message.value) else { continue };
-                        return Some((words, (messages, channel)));
+                        return Some((words.to_vec(), (messages, channel)));
                     }
                     Ok(_) | Err(RecvError::Lagged(_)) => {}
                     Err(RecvError::Closed) => return None,

@@ -1,4 +1,4 @@
-//! Commits that replicas must have before they are answered: each with a WAIT behind it, which counts
+//! Commits that replicas must have before they are answered: their script has a WAIT behind it, which counts
 //! what its own connection wrote and holds up whatever comes after it there. So they have connections of
 //! their own. Fewer losses in a failover, not none; what is lost all the same is put back (`recent`).
 
@@ -35,20 +35,24 @@ impl Replicas {
         }
     }
 
-    /// Runs the script and waits. What was written but is not acknowledged by enough of them may be
-    /// lost or not: an unknown outcome, whatever WAIT said.
-    pub(super) async fn run(&self, script: &Script, keys: &[String], arguments: &[Value]) -> Result<Value, StoreError> {
+    /// Runs the script and waits: what it answered, and whether enough of them have what it wrote. If not,
+    /// that may be lost or not: an unknown outcome, whatever WAIT said.
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[Value],
+    ) -> Result<(Value, Result<(), StoreError>), StoreError> {
         let wait = [i64::from(self.wait.replicas).into(), connect::millis(WAIT_AT_MOST).into()];
         let once = connect::once();
         let send = || script.run_and_wait(self.connections.next_connected(), &once, keys, arguments, &wait);
         let (answer, acknowledged) = connect::following_slots(send).await.map_err(|error| fault::of_commit(&error))?;
         let unknown = |found: String| Err(StoreError::OutcomeUnknown(found.into()));
-        match acknowledged {
-            // A conflict: nothing was written.
-            _ if answer.is_null() => Ok(answer),
-            Ok(Value::Integer(replicas)) if replicas >= i64::from(self.wait.replicas) => Ok(answer),
+        let acknowledged = match acknowledged {
+            Ok(Value::Integer(replicas)) if replicas >= i64::from(self.wait.replicas) => Ok(()),
             Ok(replicas) => unknown(format!("{replicas:?} of {} replicas acknowledged in time", self.wait.replicas)),
             Err(error) => unknown(format!("WAIT: {error}")),
-        }
+        };
+        Ok((answer, acknowledged))
     }
 }

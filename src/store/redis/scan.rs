@@ -76,7 +76,7 @@ impl RedisStore {
     async fn row(&self, name: &str) -> Result<Option<Row>, StoreError> {
         let Some(key) = self.keys.record_of(name) else { return Ok(None) };
         let found: Option<Value> =
-            following_slots(|| self.connections.commands.get(name)).await.map_err(|error| fault::of_read(&error))?;
+            following_slots(|| self.connections.common().get(name)).await.map_err(|error| fault::of_read(&error))?;
         let Some(found) = found else { return Ok(None) };
         let record = decode_expiring(&bytes(found)?, self.clock.now())?;
         Ok(record.map(|(stored, expires)| Row { key, stored, expires }))
@@ -84,7 +84,7 @@ impl RedisStore {
 
     /// The client, talking to one node of a Cluster.
     fn on(&self, server: Option<&Server>) -> fred::clients::WithOptions<Client> {
-        self.connections.commands.with_options(&Options { cluster_node: server.cloned(), ..Options::default() })
+        self.connections.common().with_options(&Options { cluster_node: server.cloned(), ..Options::default() })
     }
 }
 

@@ -11,13 +11,23 @@ use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use fred::util::redis_keyslot;
 
-/// One commit, whole or not at all. Redis undoes nothing that a script did before it failed, so all
-/// that can fail stands before the first write.
+/// Commits, each whole or not at all. Redis undoes nothing that a script did before it failed, so all
+/// that can fail stands before a commit's first write.
 ///
-/// Without revocations that first write is refused when memory is full. With them it is a removal,
-/// which never is, and what follows a script's first write passes too: on 6.2 as well, where no
-/// script can be declared to be allowed that.
+/// Without revocations that write is refused when memory is full, unless the script has written before. With
+/// them it is a removal, which never is, and what follows a script's first write passes too: on 6.2 as well,
+/// where no script can be declared to be allowed that.
 const COMMIT: &str = include_str!("commit.lua");
+
+/// What stands under each name; `{text}` where that can't be read.
+const READ: &str = r"
+local answers = {}
+for i = 1, #KEYS do
+  local found = redis.pcall('GET', KEYS[i])
+  answers[i] = type(found) == 'table' and {found.err} or found
+end
+return answers
+";
 
 /// A partition's head and log at one moment.
 const SNAPSHOT: &str = r"
@@ -45,6 +55,10 @@ pub(super) struct Script {
 impl Script {
     pub(super) fn commit() -> Self {
         Self::new(COMMIT)
+    }
+
+    pub(super) fn read() -> Self {
+        Self::new(READ)
     }
 
     pub(super) fn snapshot() -> Self {
@@ -109,6 +123,22 @@ impl Script {
     }
 }
 
+/// What a script says of each of so many: its answer, or in a list of one why it was refused. `None` if it
+/// says anything else.
+pub(super) fn each(answers: Value, count: usize) -> Option<Vec<Result<Value, Error>>> {
+    let of_one = |answer| match answer {
+        Value::Array(refused) => {
+            let text = refused.into_iter().next().and_then(Value::into_string).unwrap_or_default();
+            Err(Error::new(ErrorKind::Unknown, text))
+        }
+        answer => Ok(answer),
+    };
+    match answers {
+        Value::Array(answers) if answers.len() == count => Some(answers.into_iter().map(of_one).collect()),
+        _ => None,
+    }
+}
+
 /// A command for the node of a Cluster that has these keys, also where it names none.
 fn by_slot(command: &'static str, keys: &[String]) -> CustomCommand {
     let slot = keys.first().map_or(ClusterHash::Random, |key| ClusterHash::Custom(redis_keyslot(key.as_bytes())));
@@ -122,4 +152,20 @@ fn words(text: &str, keys: &[String], arguments: &[Value]) -> Vec<Value> {
 
 fn unknown_script(error: &Error) -> bool {
     error.details().starts_with("NOSCRIPT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_an_answer_for_each_is_none_for_any() {
+        let refused = |text: Vec<Value>| Value::Array(text);
+        let answers = Value::Array(vec![Value::Null, "1 2".into(), refused(vec!["OOM".into()]), refused(Vec::new())]);
+        let told = each(answers.clone(), 4).expect("one for each");
+        assert!(matches!(&told[..2], [Ok(Value::Null), Ok(Value::String(_))]));
+        let texts: Vec<_> = told[2..].iter().map(|refused| refused.as_ref().map_err(Error::details)).collect();
+        assert_eq!(texts, [Err("OOM"), Err("")]);
+        assert!(each(answers, 3).is_none() && each(Value::Null, 0).is_none() && each("1 2".into(), 1).is_none());
+    }
 }

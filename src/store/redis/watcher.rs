@@ -49,7 +49,7 @@ impl Versions {
         let name = self.keys.record(key);
         let read = following_slots(|| self.client.getrange::<Value, _>(&name, 0, 15)).await;
         let version = bytes(read.map_err(|error| fault::of_read(&error))?)?;
-        Ok(version.try_into().ok().map(Version))
+        Ok(version[..].try_into().ok().map(Version))
     }
 }
 
