@@ -65,8 +65,9 @@
 //!
 //! Each gRPC connection lives on one of as many threads as there are cores, on that which serves the
 //! fewest (`app::lanes`): what is answered from memory wakes no other core, and what is asked of a Redis goes
-//! over a connection that lives there too (`store::redis::own_connections`). RSA signatures, the embedded store's writer, and
-//! HTTP with all that goes on in the background have threads of their own.
+//! over a connection that lives there too (`store::redis::own_connections`), all of a turn as one script
+//! (`store::redis::turn`). RSA signatures, the embedded store's writer, and HTTP with all that goes on in the
+//! background have threads of their own.
 //!
 //! # Who may call
 //!

@@ -20,7 +20,7 @@ pub(crate) fn write(scale: &Scale, machine: &[String], arguments: &Arguments) ->
     );
     text += &format!(
         "\n## What one costs\n\nMeasured with {} sessions on a Cluster of one node, where each commit leaves alone. To a Redis that is no Cluster \
-         those of a moment leave together, and cost it a third (performance.md, \"at once\").\n\n{}",
+         those of a moment leave together, and cost it less than half (performance.md, \"at once\").\n\n{}",
         count(scale.basis.sessions),
         costs(scale)
     );

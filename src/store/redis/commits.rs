@@ -1,4 +1,4 @@
-//! How commits leave: those that come in one turn of a thread as one script, which costs Redis a third of
+//! How commits leave: those that come in one turn of a thread as one script, which costs Redis less than half of
 //! what they cost one by one, and the driver one write. Each has its own answer and fails for itself alone.
 
 use std::sync::Arc;
