@@ -1,5 +1,5 @@
 //! Reads a private key that was made elsewhere: PKCS#8, PKCS#1 or SEC 1 in PEM, or a JWK. Gives it the one
-//! form in which keys are kept; whether it fits its algorithm, [`SigningKey`](super::key::SigningKey) decides.
+//! form in which keys are kept; whether it fits its algorithm, [`SigningKey`] decides.
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
