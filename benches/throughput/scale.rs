@@ -7,13 +7,12 @@ use prost::Message as _;
 use token_authority::proto::v1::WatchRevocationsRequest;
 use token_authority::proto::v1::token_service_client::TokenServiceClient;
 use token_authority::proto::v1::watch_revocations_response::Event;
-use tokio::time::Instant;
 
 use crate::callers::{self, CLIENT, Each, ISSUE, Issue, REVOKE};
 use crate::load::{self, Measured, Pace};
 use crate::needs::{Costs, Processor};
 use crate::process::Process;
-use crate::redis_fleet::field;
+use crate::redis_fleet::{field, until};
 use crate::redis_server::{RedisServer, Reply};
 use crate::sessions::{Used, fill, precise, used_memory};
 use crate::stores::{DURABLE, Stores};
@@ -27,7 +26,6 @@ const FRAMING: usize = 5 + 9;
 /// Of the store in a Redis.
 const PREFIX: &str = "scale";
 const PARTITIONS: u16 = 256;
-const FORMED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Costs, and what was found at either size.
 pub(crate) struct Scale {
@@ -49,7 +47,7 @@ pub(crate) struct Found {
 
 /// Opens that many sessions.
 pub(crate) async fn run(stores: &Stores, sessions: u64, rounds: usize, time: Duration) -> Result<Scale, Failure> {
-    let redis = &node().await?;
+    let redis = &node().await;
     let url = redis.url(PREFIX).replace("redis://", "redis-cluster://");
     let server = Process::authority(stores.directory(), &url, &[]).await?;
     let empty = used_memory(redis)?;
@@ -72,18 +70,12 @@ pub(crate) async fn run(stores: &Stores, sessions: u64, rounds: usize, time: Dur
 
 /// A Cluster of one node. What leaves for a Redis alone as one script leaves for a Cluster one by one, unless it
 /// is of one slot: so it is where more than one Redis is needed.
-async fn node() -> Result<RedisServer, Failure> {
+async fn node() -> RedisServer {
     let options = [&DURABLE[..], &["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]].concat();
     let redis = RedisServer::start_with(&options).await;
     redis.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    let started = Instant::now();
-    while field(&redis.run(&["CLUSTER", "INFO"]), "cluster_state") != "ok" {
-        if started.elapsed() > FORMED_WITHIN {
-            return Err("a Cluster of one node does not form".into());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(redis)
+    until(|| field(&redis.run(&["CLUSTER", "INFO"]), "cluster_state") == "ok").await;
+    redis
 }
 
 async fn costs(

@@ -49,12 +49,12 @@ async fn what_comes_in_one_turn_leaves_as_few_scripts() {
         let commits: Vec<_> = (0..count).map(|_| revoking(&fresh_key(), None, b"kept")).collect();
         let before = calls(&redis, "evalsha");
         let outcomes = join_all(commits.iter().map(|commit| store.commit(commit))).await;
+        assert_eq!(calls(&redis, "evalsha") - before, scripts, "{count} commits");
         for (commit, outcome) in commits.iter().zip(outcomes) {
             let position = position(outcome);
             assert_eq!(position.partition, store.partition(&commit.key), "another's answer");
             follower.reach(position).await;
         }
-        assert_eq!(calls(&redis, "evalsha") - before, scripts, "{count} commits");
         for commit in commits {
             let stored = store.load(&commit.key).await.expect("an answer").expect("a record");
             assert_eq!((stored.version, stored.bytes), (commit.id, commit.bytes));
