@@ -45,7 +45,7 @@ async fn what_comes_in_one_turn_leaves_as_few_scripts() {
     let store = open_redis(Topology::Standalone, &redis.url("t"), &TurnedClock::at(NOON)).await;
     let mut follower = Follower::of(&store).await;
     position(store.commit(&commit(&fresh_key(), None, b"so that Redis knows the script")).await);
-    for (count, scripts) in [(1, 1), (10, 1), (40, 2)] {
+    for (count, scripts) in [(1, 1), (8, 1), (20, 3)] {
         let commits: Vec<_> = (0..count).map(|_| revoking(&fresh_key(), None, b"kept")).collect();
         let before = calls(&redis, "evalsha");
         let outcomes = join_all(commits.iter().map(|commit| store.commit(commit))).await;

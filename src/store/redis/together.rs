@@ -8,8 +8,9 @@ use super::address::Topology;
 use super::layout::Keys;
 use super::script::Script;
 
-/// How many steps leave as one script at most, which holds up whoever else wants something of that Redis.
-const MOST: usize = 64;
+/// How many steps leave as one script at most. It holds up whoever else wants something of that Redis, and with more
+/// of them all callers wait for one answer while the server has nothing to do.
+const MOST: usize = 16;
 
 /// What one script may be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
