@@ -1,6 +1,7 @@
 //! A real server with an honest client, which has to be served whatever others do, and the server to
 //! be as idle afterwards as it was before. How long others do it is `SOAK_SECONDS`, read here alone.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::future::Future;
@@ -128,18 +129,18 @@ impl Scene {
         ended
     }
 
-    /// Waits until just the honest clients' connections are open. What the kernel lists is not of one moment: while
-    /// others end, some may be missing.
+    /// Waits until no connection is open but the honest clients'.
     pub(crate) async fn is_idle_again(&self, name: &str) {
         let begun = Instant::now();
-        loop {
+        let open = loop {
             let open = sockets(&self.server);
-            if open == self.sockets {
-                break;
+            if open <= self.sockets {
+                break open;
             }
-            assert!(begun.elapsed() < PATIENCE, "{name}: {open} sockets are open, not {}", self.sockets);
+            assert!(begun.elapsed() < PATIENCE, "{name}: {open} sockets are open");
             tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        };
+        assert_eq!(open, self.sockets, "{name}: an honest connection was closed");
     }
 
     /// Stops at once: nothing that the floods began is still under way.
@@ -173,13 +174,15 @@ fn memory_kib(server: &ServerProcess) -> u64 {
 fn sockets(server: &ServerProcess) -> usize {
     let table = fs::read_to_string("/proc/net/tcp").expect("Linux");
     let ports = [server.grpc(), server.http()].map(|address| format!(":{:04X}", address.port()));
-    let is_open = |line: &&str| {
+    let open = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [local, state, inode] = [words[1], words[3], words[9]];
         // Neither one that listens nor one that no process holds any more.
-        ports.iter().any(|port| local.ends_with(port)) && state != "0A" && inode != "0"
+        let is_open = ports.iter().any(|port| local.ends_with(port)) && state != "0A" && inode != "0";
+        is_open.then(|| inode.to_owned())
     };
-    table.lines().skip(1).filter(is_open).count()
+    // While many come and go, one may be listed twice.
+    table.lines().skip(1).filter_map(open).collect::<BTreeSet<_>>().len()
 }
 
 /// How to connect to a server, with the certificates that `dev-certs` made in a directory.
