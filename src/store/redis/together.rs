@@ -8,8 +8,8 @@ use super::address::Topology;
 use super::layout::Keys;
 use super::script::Script;
 
-/// How many steps leave as one script at most. It holds up whoever else wants something of that Redis, and with more
-/// of them all callers wait for one answer while the server has nothing to do.
+/// How many steps leave as one script at most, which holds up whoever else wants something of that Redis. With more,
+/// and with fewer, a server made fewer refreshes.
 const MOST: usize = 16;
 
 /// What one script may be about.
